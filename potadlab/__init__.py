@@ -1,0 +1,65 @@
+"""potadlab: a visual lab for POTAD, the Power Of Two Allocator with Descriptor.
+
+The names below are loaded on first use: `import potadlab` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BadAddress,
+    BadSize,
+    BadSpace,
+    BadTrace,
+    NotLive,
+    OutOfSpace,
+    PotadError,
+    UnknownName,
+)
+
+if TYPE_CHECKING:
+    from . import dashboard as lab
+    from .report import replay
+    from .session import Session
+    from .traces import Trace
+    from .units import Space
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadAddress",
+    "BadSize",
+    "BadSpace",
+    "BadTrace",
+    "NotLive",
+    "OutOfSpace",
+    "PotadError",
+    "Session",
+    "Space",
+    "Trace",
+    "UnknownName",
+    "lab",
+    "replay",
+]
+
+_LAZY = {  # name: where it stands; no attribute means the module itself
+    "Session": ("potadlab.session", "Session"),
+    "Space": ("potadlab.units", "Space"),
+    "Trace": ("potadlab.traces", "Trace"),
+    "lab": ("potadlab.dashboard", None),
+    "replay": ("potadlab.report", "replay"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'potadlab' has no attribute {name!r}")
+    module_name, attribute = _LAZY[name]
+    module = import_module(module_name)
+    value = getattr(module, attribute) if attribute else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,5 @@
+"""`python -m potadlab` is the program `potadlab`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,293 @@
+"""The program `potadlab`: what people type, and how it answers.
+
+Exit 0 fine, 1 bad input or failed work (one line on standard error), 2 wrong usage.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+from .errors import BadSize, PotadError, UnknownName
+from .units import Space, parse_size
+
+if TYPE_CHECKING:
+    from .report import Progress, Run
+    from .traces import Trace
+
+DEBUG = "POTADLAB_DEBUG"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program and exit; no traceback unless POTADLAB_DEBUG is set."""
+    try:
+        code = program.main(arguments, prog_name="potadlab", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (UnknownName, BadSize) as error:  # only arguments can hold a wrong name or size
+        _fail(error, str(error), 2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as error:
+        _fail(error, "stopped", 130)
+    except PotadError as error:
+        _fail(error, str(error), 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough
+        sys.exit(1)
+    except Exception as error:
+        said = " ".join(str(error).split()) or "no more is known"
+        _fail(error, f"unexpected {type(error).__name__}: {said} (set {DEBUG}=1 to see where)", 1)
+
+
+def _fail(error: BaseException, line: str, code: int) -> None:
+    if os.environ.get(DEBUG):
+        raise error
+    click.echo(f"potadlab: {line}", err=True)
+    sys.exit(code)
+
+
+class Size(click.ParamType):
+    """A size such as 8GiB, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        try:
+            return parse_size(value)
+        except BadSize as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="potadlab")
+def program() -> None:
+    """A visual lab for POTAD, the Power Of Two Allocator with Descriptor.
+
+    It replays recorded traces of real kernels on POTAD and on Linux's buddy allocator, and shows
+    what comes of it. Begin with `potadlab lab`.
+    """
+
+
+@program.command()
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option(
+    "--allocator",
+    "allocators",
+    multiple=True,
+    metavar="NAME",
+    help="potad, buddy or recorded; once for each wanted.  [default: all that can]",
+)
+@click.option(
+    "--lookup",
+    "lookups",
+    multiple=True,
+    metavar="NAME",
+    help="memmap or heads; once for each wanted.  [default: all]",
+)
+@click.option("--space", type=Size(), help="Replay in flat memory of this size, such as 8GiB.")
+@click.option("--snapshot", metavar="FILE", help="The memory in use when the recording began.")
+@click.option("--cold", is_flag=True, help="Begin with all memory free.")
+@click.option("--html", metavar="FILE", help="Write a page that opens without a server.")
+@click.option(
+    "--json", "json_file", metavar="FILE", help="Write figures for machines; - is standard output."
+)
+def replay(
+    traces: tuple[str, ...],
+    allocators: tuple[str, ...],
+    lookups: tuple[str, ...],
+    space: int | None,
+    snapshot: str | None,
+    cold: bool,
+    html: str | None,
+    json_file: str | None,
+) -> None:
+    """Replay traces on each allocator and compare.
+
+    TRACE is a file, or the name of a bundled trace such as compile_redis.  The start is warm where
+    a snapshot is found (NAME.before.parquet beside NAME.parquet): every allocator begins with the
+    recorded machine's live memory.
+    """
+    if cold and snapshot:
+        raise click.UsageError("--cold and --snapshot exclude each other")
+    if space and "recorded" in allocators:
+        raise click.UsageError("recorded needs the recorded machine's memory: leave --space out")
+    inputs = [*traces, *filter(None, [snapshot])]
+    with ExitStack() as stack:  # an output that cannot be written is told before the work
+        page = stack.enter_context(output(html, inputs)) if html else None
+        numbers = stack.enter_context(output(json_file, inputs)) if json_file else None
+        _compile()
+        progress = stack.enter_context(_progress())
+        flat = Space.ram(space) if space else None
+        runs = []
+        for name in traces:
+            trace = _read(name, snapshot, cold, progress)
+            runs.append(_replay(trace, allocators, lookups, flat, progress))
+        _write(runs, page, numbers, progress)
+    if json_file != "-":
+        _show(runs)
+    if html:
+        click.echo(f"wrote {html}: open it in a browser", err=True)
+
+
+def _replay(
+    trace: "Trace",
+    allocators: tuple[str, ...],
+    lookups: tuple[str, ...],
+    space: Space | None,
+    progress: "Progress",
+) -> "Run":
+    from . import report
+
+    return report.replay(trace, allocators, lookups=lookups, space=space, progress=progress)
+
+
+def _write(
+    runs: "list[Run]", page: IO[str] | None, numbers: IO[str] | None, progress: "Progress"
+) -> None:
+    from . import report
+
+    if page:
+        page.write(report.html_page(runs, progress))
+    if numbers:
+        found = [run.as_dict() for run in runs]
+        json.dump(found[0] if len(found) == 1 else found, numbers, indent=1)
+        numbers.write("\n")
+
+
+def _show(runs: "list[Run]") -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a file or pipe has no edge to wrap at
+    for run in runs:
+        console.print(run.table())
+        for latencies in filter(None, [run.lookup_table()]):
+            console.print(latencies)
+
+
+@program.command()
+@click.argument("file")
+@click.option("--snapshot", metavar="FILE", help="The memory in use when the recording began.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Write the counts for machines; standard output if no FILE is named.",
+)
+def info(file: str, snapshot: str | None, as_json: str | None) -> None:
+    """What a trace holds: how much was asked, over how long, and what the recording missed."""
+    with ExitStack() as stack:
+        inputs = [file, *filter(None, [snapshot])]
+        numbers = stack.enter_context(output(as_json, inputs)) if as_json else None
+        progress = stack.enter_context(_progress())
+        trace = _read(file, snapshot, False, progress)
+        if numbers:
+            json.dump(trace.info(), numbers, indent=1)
+            numbers.write("\n")
+    if not numbers:
+        from rich.console import Console
+
+        from .report import info_table
+
+        Console().print(info_table(trace))
+
+
+@program.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port on localhost.  [default: a free one]"
+)
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+def lab(port: int | None, no_browser: bool) -> None:
+    """Open the lab: JupyterLab on the dashboard, with a recorded trace loaded."""
+    from .launch import open_lab
+
+    _compile()  # here, where it can be watched, and not in the notebook
+    open_lab(port, browser=not no_browser)
+
+
+def _read(name: str, snapshot: str | None, cold: bool, progress: "Progress") -> "Trace":
+    from .traces import Trace
+
+    return Trace.read(_find(name), snapshot=snapshot, cold=cold, progress=progress)
+
+
+def _find(name: str) -> Path:
+    """The file of this name, else the bundled trace of this name."""
+    path = Path(name)
+    if not path.exists() and not path.suffix and path.name == name:
+        from .bundled import datasets
+
+        return datasets().get(name, path)
+    return path
+
+
+@contextmanager
+def output(name: str, inputs: Sequence[str] = ()) -> Iterator[IO[str]]:
+    """A text file that appears under its name only when it is whole; "-" is standard output.
+
+    Raises PotadError at once if it could not be written, or is one of the inputs.
+    """
+    if name == "-":
+        yield sys.stdout
+        return
+    path = Path(name)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if any(path.resolve() == Path(other).resolve() for other in inputs):
+        raise PotadError(f"{name}: is also read; choose another file to write")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        file = part.open("w", encoding="utf-8")
+    except OSError as error:
+        raise PotadError(
+            f"{name}: cannot be written ({error.strerror}); choose another file"
+        ) from error
+    try:
+        with file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise PotadError(
+            f"{name}: cannot be written ({error.strerror}); nothing was kept"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _progress() -> Iterator["Progress"]:
+    """A progress bar on standard error: call it with the share done and of what."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda share, what: bar.update(task, description=what, completed=share)
+
+
+def _compile() -> None:
+    from . import warm
+
+    if warm.missing():
+        click.echo("compiling the allocator core (once per machine) ...", err=True)
+        with _progress() as tell:
+            warm.compile_all(tell)

@@ -1,0 +1,227 @@
+"""Count as the events go by: free blocks of each order, live blocks and granules of each kind.
+
+What is free is always counted as the largest aligned blocks it makes up (up to order_max, within
+a zone), as a buddy allocator without caches would hold it; so allocators are compared alike.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._jit import kernel
+from .bits import align_down, buddy_of, largest_order
+from .layout import NONE, Outcome, Verb
+from .mapped import mapped
+
+ORDERS = 64
+KINDS = 256
+
+
+class Census(NamedTuple):
+    free_orders: np.ndarray  # u1[granule]  1 + order of the free block that starts here, else 0
+    free_blocks: np.ndarray  # i8[ORDERS]
+    live_blocks: np.ndarray  # i8[KINDS]
+    live_granules: np.ndarray  # i8[KINDS]
+    order_max: int
+    zones: np.ndarray  # i8[zone, 2]
+
+
+class Samples(NamedTuple):
+    at: np.ndarray  # i8[sample]  how many ops came before it, ascending
+    free_blocks: np.ndarray  # i8[sample, ORDERS]
+    live_blocks: np.ndarray  # i8[sample, KINDS]
+    live_granules: np.ndarray  # i8[sample, KINDS]
+
+
+def new(zones: np.ndarray, order_max: int) -> Census:
+    """A census of `zones` with nothing in service."""
+    return Census(
+        mapped(int(zones.max()) + 1, "u1"),
+        np.zeros(ORDERS, np.int64),
+        np.zeros(KINDS, np.int64),
+        np.zeros(KINDS, np.int64),
+        order_max,
+        zones.astype(np.int64),
+    )
+
+
+@kernel
+def begin(census, ranges, blocks):
+    """Count the ranges in service (i8[n, 2]), free but for the live `blocks` (BLOCK[])."""
+    after = 0
+    for i in range(len(ranges)):
+        start, end = ranges[i, 0], ranges[i, 1]
+        while after < len(blocks) and blocks[after]["granule"] < end:
+            block = blocks[after]
+            _give_range(census, start, block["granule"])
+            _live(census, block["kind"], np.int64(block["order"]), 1)
+            start = block["granule"] + (np.int64(1) << np.int64(block["order"]))
+            after += 1
+        _give_range(census, start, end)
+
+
+@kernel
+def count(census, ops, events, named, poison, samples, order, unusable):
+    """Follow the events; write a row of `samples` whenever as many ops as it says have been done.
+
+    poison: i8[n] granules failed so far, room for all; unusable[0] becomes the sum over ops of the
+    unusable free space index of `order` (0 .. 1000, fragmentation.c's integer arithmetic).
+    """
+    failed, row = np.int64(0), np.int64(0)
+    for i in range(len(ops)):
+        while row < len(samples.at) and samples.at[row] <= i:
+            _sample(census, samples, row)
+            row += 1
+        failed = _follow(census, ops[i], events[i], named, poison, failed)
+        unusable[0] += unusable_index(census.free_blocks, order)
+    while row < len(samples.at):
+        _sample(census, samples, row)
+        row += 1
+
+
+@kernel
+def unusable_index(free_blocks, order):
+    """1000 * free granules not in blocks of at least `order` / free granules (mm/vmstat.c)."""
+    free, suitable = np.int64(0), np.int64(0)
+    for k in range(len(free_blocks)):
+        granules = free_blocks[k] << k
+        free += granules
+        if k >= order:
+            suitable += granules
+    return (free - suitable) * 1000 // free if free else np.int64(1000)
+
+
+@kernel
+def _sample(census, samples, row):
+    for order in range(ORDERS):
+        samples.free_blocks[row, order] = census.free_blocks[order]
+    for kind in range(KINDS):
+        samples.live_blocks[row, kind] = census.live_blocks[kind]
+        samples.live_granules[row, kind] = census.live_granules[kind]
+
+
+@kernel
+def _follow(census, op, event, named, poison, failed):
+    verb, outcome, granule = op["verb"], event["outcome"], event["granule"]
+    order = np.int64(event["order"])
+    if outcome == Outcome.POISONED_FREE or (verb == Verb.FAIL and outcome == Outcome.POISONED_LIVE):
+        poison[failed] = granule
+        if outcome == Outcome.POISONED_FREE:
+            _take(census, granule, np.int64(0))
+        return failed + 1
+    if verb == Verb.UNPOISON and outcome != Outcome.IGNORED:
+        if outcome == Outcome.DONE:
+            _give(census, granule, np.int64(0))
+        return _drop(poison, failed, granule)
+    if outcome != Outcome.DONE:
+        return failed
+    kind = named[op["handle"]]["kind"] if op["handle"] != NONE else np.uint8(0)
+    if verb == Verb.ALLOCATE:
+        _take(census, granule, order)
+        _live(census, kind, order, 1)
+    elif verb == Verb.RELEASE:
+        _give_but(census, granule, order, poison[:failed])
+        _live(census, kind, order, -1)
+    elif verb == Verb.SPLIT:
+        census.live_blocks[kind] += (np.int64(1) << (order - np.int64(op["order"]))) - 1
+    elif verb == Verb.ADD_MEMORY:
+        _give_range(census, granule, granule + op["granules"])
+    elif verb == Verb.CLAIM or verb == Verb.RELEASE_CLAIM:
+        for block in range(op["granules"] >> order):
+            first = granule + (block << order)
+            if verb == Verb.CLAIM:
+                _take(census, first, order)
+            else:
+                _give_but(census, first, order, poison[:failed])
+            _live(census, kind, order, 1 if verb == Verb.CLAIM else -1)
+    return failed
+
+
+@kernel
+def _drop(poison, failed, granule):
+    for i in range(failed):
+        if poison[i] == granule:
+            poison[i] = poison[failed - 1]
+            return failed - 1
+    return failed
+
+
+@kernel
+def _live(census, kind, order, blocks):
+    census.live_blocks[kind] += blocks
+    census.live_granules[kind] += blocks << order
+
+
+@kernel
+def _zone_end(census, granule):
+    for zone in range(len(census.zones)):
+        if census.zones[zone, 0] <= granule < census.zones[zone, 1]:
+            return census.zones[zone, 1]
+    return granule
+
+
+@kernel
+def _same_zone(census, one, other):
+    for zone in range(len(census.zones)):
+        start, end = census.zones[zone, 0], census.zones[zone, 1]
+        if start <= one < end:
+            return start <= other < end
+    return False
+
+
+@kernel
+def _give_range(census, start, end):
+    while start < end:
+        room = min(end, _zone_end(census, start)) - start
+        order = min(largest_order(start, room), np.int64(census.order_max))
+        _give(census, start, order)
+        start += np.int64(1) << order
+
+
+@kernel
+def _give_but(census, granule, order, poison):
+    """Free a block but for the failed granules in it."""
+    end = granule + (np.int64(1) << order)
+    inside = np.int64(0)
+    for i in range(len(poison)):
+        inside += granule <= poison[i] < end
+    if inside == 0:
+        _give(census, granule, order)
+        return
+    for page in range(granule, end):
+        bad = False
+        for i in range(len(poison)):
+            bad = bad or poison[i] == page
+        if not bad:
+            _give(census, page, np.int64(0))
+
+
+@kernel
+def _give(census, granule, order):
+    """Free a block, merged with its free buddies."""
+    while order < census.order_max:
+        buddy = buddy_of(granule, order)
+        if not _same_zone(census, granule, buddy) or census.free_orders[buddy] != order + 1:
+            break
+        census.free_orders[buddy] = 0
+        census.free_blocks[order] -= 1
+        order += 1
+        granule = align_down(granule, order)
+    census.free_orders[granule] = order + 1
+    census.free_blocks[order] += 1
+
+
+@kernel
+def _take(census, granule, order):
+    """Take a block out of the free block that holds it; the rest stays free, split."""
+    found = order
+    while census.free_orders[align_down(granule, found)] != found + 1:
+        found += 1
+        assert found <= census.order_max
+    census.free_orders[align_down(granule, found)] = 0
+    census.free_blocks[found] -= 1
+    while found > order:
+        found -= 1
+        half = buddy_of(align_down(granule, found), found)
+        census.free_orders[half] = found + 1
+        census.free_blocks[found] += 1

@@ -1,0 +1,77 @@
+"""What every allocator and every lookup can do.  States are NamedTuples of arrays, changed in place.
+
+`granule` is always absolute in the space.  Refusal is a value (NONE), a fault of ours an assert.
+"""
+
+from ._jit import generic
+
+# ---- allocators -----------------------------------------------------------------------------
+
+
+@generic
+def add(state, start, end):
+    """Bring the granules start .. end - 1 into service, free; they were not in service."""
+
+
+@generic
+def adopt(state, granule, order, kind, owner):
+    """Take note of a block that is live at the start; its granules are not in service as free."""
+
+
+@generic
+def allocate(state, order, kind, owner, granule):
+    """Take a free block of 2**order granules; return its first granule, or NONE.
+
+    `granule` is where the recorded kernel placed it; only `recorded` looks.
+    """
+
+
+@generic
+def release(state, granule):
+    """Give back the live block that starts at `granule`; return its order, or NONE if none does."""
+
+
+@generic
+def split(state, granule, order):
+    """Make the live block at `granule` into blocks of 2**order granules; return its order, or NONE."""
+
+
+@generic
+def claim(state, granules, align_order, kind, owner):
+    """Take `granules` in a row, aligned to 2**align_order: (first granule or NONE, steps, order).
+
+    `order` is that of the chunks it was made of; `release_claim` gives them back.
+    """
+
+
+@generic
+def fail(state, granule):
+    """A granule has failed: take it out of service now or at release; return the Outcome."""
+
+
+@generic
+def unpoison(state, granule):
+    """Bring a failed granule back into service, now (DONE) or at release (POISONED_LIVE)."""
+
+
+@generic
+def check(state):
+    """Assert every invariant of `state`.  Slow; for tests and for the worried."""
+
+
+# ---- lookups --------------------------------------------------------------------------------
+
+
+@generic
+def store(index, granule, order, kind, owner):
+    """Make every granule of the block answer with it."""
+
+
+@generic
+def erase(index, granule):
+    """Forget the block that starts at `granule`; return its order, or NONE if none does."""
+
+
+@generic
+def locate(index, granule):
+    """The live block that holds `granule`: (start, order, kind, owner); start is NONE if free."""

@@ -1,0 +1,5 @@
+"""The lookups, by the name people give: name -> new(granules, record_bytes)."""
+
+from . import heads, memmap
+
+LOOKUPS = {"memmap": memmap.new, "heads": heads.new}

@@ -1,0 +1,5 @@
+"""The lab in a notebook: `Dashboard(trace)`."""
+
+from .lab import Dashboard
+
+__all__ = ["Dashboard"]

@@ -1,0 +1,144 @@
+// The page's end of the wire.  Frames are written into the arrays of Bokeh's sources in place, so
+// that nothing echoes back to the kernel; `shown` is said after the browser has painted.
+// Uses two half-public things of BokehJS: Document.get_model_by_id and source.change.emit.  Where
+// they fail, `ready` says so and the kernel takes Bokeh's own way.
+
+const PATIENCE_MS = 20000; // for Bokeh to put its figures up
+const HOVER_MS = 40; // at most this often
+const HOVER_LOST_MS = 1500; // then the answer will not come
+
+const documents = () => (window.Bokeh && window.Bokeh.documents) || [];
+
+function find(id) {
+  return documents().map((document) => document.get_model_by_id(id)).filter((model) => model);
+}
+
+const bytes = (view) => new Uint8Array(view.buffer || view, view.byteOffset || 0, view.byteLength);
+
+function write(part, buffer) {
+  for (const source of find(part.id)) {
+    if (part.field === "image") {
+      source.data.image[0].set(bytes(buffer));
+    } else {
+      source.data[part.field][0] = part.value;
+    }
+    source.change.emit();
+  }
+}
+
+const painted = () =>
+  new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+
+const lightTheme = () => document.body.dataset.jpThemeLight !== "false";
+
+async function greet(model) {
+  const targets = model.get("targets");
+  const deadline = Date.now() + PATIENCE_MS;
+  while (targets.some((id) => find(id).length === 0) && Date.now() < deadline) {
+    await new Promise((done) => setTimeout(done, 50));
+    if (model.get("targets") !== targets) return; // newer figures: another greeting is on its way
+  }
+  const missing = targets.filter((id) => find(id).length === 0).length;
+  model.send({ type: "ready", targets, missing, light: lightTheme() });
+}
+
+class Tip {
+  // What is under the pointer, beside the pointer.
+  constructor() {
+    this.box = document.createElement("div");
+    this.box.className = "potadlab-tip";
+    this.box.style.cssText =
+      "position:fixed; z-index:10000; display:none; pointer-events:none; max-width:340px;" +
+      "padding:4px 8px; border-radius:3px; font:12px/1.4 system-ui,sans-serif; white-space:pre-wrap;" +
+      "overflow-wrap:anywhere; background:#222; color:#fff; box-shadow:0 1px 4px #0008";
+    document.body.append(this.box);
+    this.x = this.y = 0;
+  }
+  tell(lines) {
+    this.box.textContent = lines.join("\n"); // text, never markup: names come from traces
+    this.box.style.display = lines.length ? "block" : "none";
+    this.follow(this.x, this.y);
+  }
+  follow(x, y) {
+    [this.x, this.y] = [x, y];
+    const { offsetWidth: width, offsetHeight: height } = this.box;
+    const left = x + 14 + width > window.innerWidth ? x - 14 - width : x + 14;
+    const top = y + 14 + height > window.innerHeight ? y - 14 - height : y + 14;
+    this.box.style.left = `${Math.max(left, 0)}px`;
+    this.box.style.top = `${Math.max(top, 0)}px`;
+  }
+}
+
+class Pointer {
+  // Events of the maps to the kernel: one hover at a time, wheel steps added up.
+  constructor(model, tip) {
+    [this.model, this.tip] = [model, tip];
+    this.over = null; // the map under the pointer
+    this.asked = 0;
+    this.latest = null;
+  }
+  hear(map, event) {
+    const { x, y } = event;
+    if (event.event_name === "mouseleave") return this.leave();
+    if (event.event_name === "mouseenter") return void (this.over = map);
+    if (event.event_name === "mousemove") return this.hover({ map, x, y });
+    const delta = event.delta || 0;
+    this.model.send({ type: "pointer", what: event.event_name, map, x, y, delta });
+  }
+  leave() {
+    this.over = this.latest = null;
+    this.tip.tell([]);
+  }
+  hover(where) {
+    this.over = where.map;
+    this.latest = where;
+    if (performance.now() - this.asked > (this.busy ? HOVER_LOST_MS : HOVER_MS)) this.ask();
+  }
+  ask() {
+    [this.busy, this.asked] = [true, performance.now()];
+    this.model.send({ type: "pointer", what: "hover", ...this.latest });
+    this.latest = null;
+  }
+  told(lines) {
+    this.busy = false;
+    if (!this.over) return;
+    this.tip.tell(lines);
+    if (this.latest) setTimeout(() => this.latest && !this.busy && this.ask(), HOVER_MS);
+  }
+}
+
+async function receive(model, pointer, message, buffers) {
+  if (message.type === "frame") {
+    message.parts.forEach((part, i) => write(part, buffers[i]));
+    await painted();
+    model.send({ type: "shown", number: message.number });
+  } else if (message.type === "tip") {
+    pointer.told(message.lines);
+  }
+}
+
+function initialize({ model }) {
+  const tip = new Tip();
+  const pointer = new Pointer(model, tip);
+  const hub = (window.potadlab = window.potadlab || {});
+  hub[model.get("key")] = (map, event) => pointer.hear(map, event);
+
+  const move = (event) => tip.follow(event.clientX, event.clientY);
+  window.addEventListener("pointermove", move, { passive: true });
+  const theme = new MutationObserver(() => model.send({ type: "theme", light: lightTheme() }));
+  theme.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+
+  model.on("msg:custom", (message, buffers) => void receive(model, pointer, message, buffers));
+  model.on("change:targets", () => void greet(model));
+  void greet(model);
+  return () => {
+    window.removeEventListener("pointermove", move);
+    theme.disconnect();
+    tip.box.remove();
+    delete hub[model.get("key")];
+  };
+}
+
+function render() {} // nothing of its own to show
+
+export default { initialize, render };

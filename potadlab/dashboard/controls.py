@@ -1,0 +1,154 @@
+"""The widgets and where they stand; what they do is in lab.py."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import ipywidgets as widgets
+
+from ..units import KIB, MIB, format_size
+from ..views import theme
+from . import words
+
+OWN_FILE = "a file of my own ..."
+SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+SLIDER_STEPS = 2000
+_CLAIMS = tuple(MIB << shift for shift in (-4, -2, 0, 1, 2, 3, 4, 6, 8, 10) if shift >= 0)
+CLAIM_BYTES = (64 * KIB, 256 * KIB, *_CLAIMS)
+ALIGN_BYTES = tuple(4 * KIB << shift for shift in range(0, 19, 2))
+
+
+def _button(icon: str, tooltip: str, text: str = "", width: str = "34px") -> widgets.Button:
+    layout = widgets.Layout(width=width, flex="0 0 auto", padding="0 4px")
+    return widgets.Button(icon=icon, description=text, tooltip=tooltip, layout=layout)
+
+
+def _choice(
+    options: Iterable[Any], value: Any, text: str, width: str, label: str = "initial"
+) -> widgets.Dropdown:
+    return widgets.Dropdown(
+        options=list(options),
+        value=value,
+        description=text,
+        layout=widgets.Layout(width=width, flex="0 0 auto"),
+        style={"description_width": label},
+    )
+
+
+def _html(text: str = "", **layout: str) -> widgets.HTML:
+    return widgets.HTML(text, layout=widgets.Layout(margin="0 2px", **layout))
+
+
+def _row(*children: widgets.Widget, **layout: str) -> widgets.HBox:
+    kept = {"align_items": "center", "width": "100%", "overflow": "visible", **layout}
+    return widgets.HBox(list(children), layout=widgets.Layout(**kept))
+
+
+def _sizes(sizes: Iterable[int]) -> list[tuple[str, int]]:
+    return [(format_size(size), size) for size in sizes]
+
+
+class Controls:
+    """Every widget by name, and `root`, which holds them."""
+
+    def __init__(self, traces: Iterable[str], allocators: Iterable[str], shown: Iterable[str]):
+        names = list(traces)
+        self.trace = _choice([*names, OWN_FILE], None, "Trace", "250px")
+        self.path = widgets.Text(
+            placeholder="path of a .parquet trace on this machine, then Enter",
+            layout=widgets.Layout(width="330px", display="none"),
+            continuous_update=False,
+        )
+        self.allocators = {
+            name: widgets.Checkbox(
+                name in shown,
+                description=name,
+                indent=False,
+                layout=widgets.Layout(width="auto", margin="0 10px 0 0"),
+            )
+            for name in allocators
+        }
+        self.colouring = _choice(theme.COLOURINGS, theme.BY_SIZE, "Colour by", "170px")
+        self.closer = _button("search-plus", "zoom in on the chosen block, or the middle")
+        self.wider = _button("search-minus", "zoom out")
+        self.whole = _button("arrows-alt", "show all memory")
+        self._transport()
+        self._by_hand()
+        self.legend, self.status = _html(width="100%"), _html()
+        self.status.add_class("potadlab-status")
+        self.message = _html(flex="1 1 auto")
+        self.progress = widgets.FloatProgress(
+            min=0, max=1, layout=widgets.Layout(width="160px", visibility="hidden")
+        )
+        self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="420px"))
+
+    def _transport(self) -> None:
+        self.back = _button("step-backward", "one op back")
+        self.play = _button("play", "play", "Play", "80px")
+        self.forward = _button("step-forward", "one op forward")
+        speeds = [(f"{speed:g} s per s", speed) for speed in SPEEDS]
+        self.speed = _choice(speeds, 1.0, "Speed", "150px")
+        self.time = widgets.FloatSlider(
+            min=0,
+            max=1,
+            step=1 / SLIDER_STEPS,
+            readout=False,
+            description="Time",
+            style={"description_width": "initial"},
+            layout=widgets.Layout(flex="1 1 200px", min_width="120px"),
+        )
+        self.now = _html(flex="0 0 auto")
+        self.now.add_class("potadlab-status")
+
+    def _by_hand(self) -> None:
+        self.block = _html(width="100%")
+        self.fail = _button("bolt", "the memory at this address fails", "Fail this address", "150px")
+        self.size = _choice(_sizes(CLAIM_BYTES), 8 * MIB, "Size", "130px")
+        self.align = _choice(_sizes(ALIGN_BYTES), MIB, "Alignment", "160px")
+        self.claim = _button("object-group", "claim so much in a row", "Claim", "80px")
+        self.undo = _button("undo", "back to the run without the last op by hand", "Undo", "80px")
+        self.log = _html(width="100%")
+
+    def layout(self, *unseen: widgets.Widget) -> widgets.VBox:
+        """All of it, in the width there is; `unseen` widgets come along."""
+        maps = widgets.HBox(
+            [widgets.Label("Maps"), *self.allocators.values()],
+            layout=widgets.Layout(align_items="center", flex="0 0 auto"),
+        )
+        zoom = widgets.HBox([self.closer, self.wider, self.whole])
+        top = _row(self.trace, self.path, maps, self.colouring, zoom, flex_flow="row wrap")
+        transport = _row(self.back, self.play, self.forward, self.time, self.now, self.speed)
+        root = widgets.VBox(
+            [
+                widgets.HTML(words.STYLE, layout=widgets.Layout(display="none")),
+                top,
+                transport,
+                self.figures,
+                self.legend,
+                self._bottom(),
+                _row(self.message, self.progress, self.status),
+                *unseen,
+            ],
+            layout=widgets.Layout(width="100%"),
+        )
+        root.add_class("potadlab")
+        return root
+
+    def _bottom(self) -> widgets.HBox:
+        block = self._box("Block", self.block, self.fail, width="27%")
+        pickers = _row(self.size, self.align, flex_flow="row wrap")
+        buttons = _row(self.claim, self.undo)
+        claim = self._box("Claim: contiguous memory", pickers, buttons, width="25%")
+        log = self._box("Log", self.log, width="48%")
+        return _row(block, claim, log, align_items="flex-start")
+
+    @staticmethod
+    def _box(title: str, *children: widgets.Widget, width: str) -> widgets.VBox:
+        head = widgets.HTML(f"<b>{title}</b>", layout=widgets.Layout(margin="0 2px"))
+        layout = widgets.Layout(width=width, padding="0 8px 0 0", overflow="hidden")
+        return widgets.VBox([head, *children], layout=layout)
+
+    def enable(self, on: bool) -> None:
+        """All that changes what is shown works, or waits."""
+        waiting = (self.back, self.play, self.forward, self.time, self.claim, self.trace, self.path)
+        for widget in (*waiting, *self.allocators.values()):
+            widget.disabled = not on

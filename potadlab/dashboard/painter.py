@@ -1,0 +1,80 @@
+"""A moment of a session to a frame: an image per map, and the time for the marker."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.layout import Verb
+from ..kinds import KIND
+from ..session import Session
+from ..views import regions
+from .canvas import Canvas
+from .flow import Frame
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one cell of a map holds: `granule` is where to look for its foremost block."""
+
+    granule: int
+    size_bytes: int
+    blocks: int  # live ones that reach into it
+    in_service: bool
+
+
+class Painter:
+    """Paints the maps of one canvas; runs in a thread, holds what changes rarely."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self.canvas, self.session = canvas, canvas.session
+        self.end = end_of_service(self.session)
+        self._added = np.flatnonzero(self.session.ops["verb"] == Verb.ADD_MEMORY)
+        self._ranges: dict[tuple[str, int], np.ndarray] = {}
+
+    def paint(self, index: int, window: regions.Window, colouring: str) -> Frame:
+        """The frame after `index` ops."""
+        chosen_s, canvas = time.monotonic(), self.canvas
+        images = [self._image(name, index, window, colouring) for name in canvas.names]
+        parts = [{"id": canvas.images[name].id, "field": "image"} for name in canvas.names]
+        seconds = self.session.time_ns(max(index - 1, 0)) / 1e9
+        marker = {"id": canvas.moment.id, "field": "time_s", "value": seconds}
+        return Frame({"type": "frame", "parts": [*parts, marker]}, images, chosen_s)
+
+    def _image(self, name: str, index: int, window: regions.Window, colouring: str) -> bytes:
+        blocks, ranges = self.session.blocks(name, index), self._in_service(name, index)
+        unit = self.session.space.granule_bytes
+        found = regions.columns(blocks, ranges, self.end, unit, window, colouring)
+        return found["image"][0].tobytes()
+
+    def _in_service(self, name: str, index: int) -> np.ndarray:
+        """Changes only where memory was added."""
+        key = name, int(np.searchsorted(self._added, index))
+        if key not in self._ranges:
+            self._ranges[key] = self.session.in_service(name, index)
+        return self._ranges[key]
+
+
+    def cell(self, name: str, index: int, first: int, granules: int) -> Cell:
+        """The cell of `granules` from `first` on; foremost is failed memory, else the largest."""
+        blocks = self.session.blocks(name, index)
+        low, high = np.searchsorted(blocks["granule"], [first + 1, first + granules])
+        low = max(int(low) - 1, 0)
+        found = blocks[low:high]
+        ends = found["granule"] + np.left_shift(np.int64(1), found["order"].astype(np.int64))
+        found = found[ends > first]
+        ranges = self._in_service(name, index)
+        serving = bool(np.any((ranges[:, 0] < first + granules) & (ranges[:, 1] > first)))
+        failed = found["kind"] == KIND["poison"]
+        size = granules * self.session.space.granule_bytes
+        if len(found) == 0:
+            return Cell(first, size, 0, serving)
+        foremost = np.argmax(np.where(failed, 255, found["order"]))
+        granule = max(int(found["granule"][foremost]), first)
+        return Cell(granule, size, int(np.count_nonzero(~failed)), serving)
+
+
+def end_of_service(session: Session) -> int:
+    """End of what is ever in service, in granules: maps stop there."""
+    ranges = [session.in_service(name, session.length) for name in session.names]
+    return max(int(found[:, 1].max(initial=1)) for found in ranges)

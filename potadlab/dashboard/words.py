@@ -1,0 +1,116 @@
+"""What the dashboard says, as HTML; every name from a trace is escaped."""
+
+from html import escape
+
+from ..session import Claimed, Descriptor, Told
+from ..units import format_size
+from .painter import Cell
+
+
+def keys(title: str, rows: list[tuple[str, str]]) -> str:
+    """A legend: coloured boxes with labels."""
+    boxes = "".join(
+        f'<span class="potadlab-key"><i style="background:{colour}"></i>{escape(label)}</span>'
+        for colour, label in rows
+    )
+    return f'<div class="potadlab-keys"><b>{escape(title)}</b>{boxes}</div>'
+
+
+def address(value: int) -> str:
+    return f"{value:#x}"
+
+
+def age(age_ns: int) -> str:
+    """Seconds since a block was allocated, or that nobody saw it."""
+    seconds = age_ns / 1e9
+    if seconds >= 1:
+        return f"{seconds:.3f} s"
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
+
+
+def descriptor(found: Descriptor, started_ns: int) -> list[str]:
+    """Lines on a block: address, size, kind, owner, handle, age, record.
+
+    started_ns: time since the recording began; an older block was there before.
+    """
+    if found.kind == "poison":
+        return [address(found.start_bytes), f"failed: {format_size(found.size_bytes)} out of service"]
+    older = found.age_ns > started_ns or found.owner == "before the recording"
+    lines = [
+        f"{address(found.start_bytes)}, {format_size(found.size_bytes)}, {found.kind}",
+        f"owner: {short(found.owner)}",
+        f"handle {found.handle}, "
+        + ("older than the recording" if older else f"age {age(found.age_ns)}"),
+        f"descriptor: {record(found.record_bytes)}",
+    ]
+    return [*lines, "a granule in it has failed"] if found.poisoned else lines
+
+
+def cell(at_bytes: int, found: Cell) -> list[str]:
+    """Lines on the cell of a map: how much it is, and what is in it."""
+    if not found.in_service:
+        return [address(at_bytes), f"{format_size(found.size_bytes)} here: out of service"]
+    if not found.blocks:
+        return [address(at_bytes), f"{format_size(found.size_bytes)} here: free"]
+    many = "1 block" if found.blocks == 1 else f"{found.blocks:,} blocks, the foremost:"
+    return [f"{format_size(found.size_bytes)} here: {many}"]
+
+
+def record(record_bytes: int) -> str:
+    return f"{format_size(record_bytes)} record" if record_bytes else "no record needed"
+
+
+def short(owner: str, length: int = 200) -> str:
+    """Owners may be whole call stacks."""
+    return owner if len(owner) <= length else owner[: length - 1] + "…"
+
+
+def lines(texts: list[str]) -> str:
+    return "".join(f"<div>{escape(text)}</div>" for text in texts)
+
+
+def told(granule_bytes: int, found: list[Told]) -> list[str]:
+    """Lines of the log about a failed address: each allocator's owner and outcome."""
+    rows = [f"failed {address(granule_bytes)}:"]
+    for one in found:
+        held = (
+            f"{one.kind}, owner {short(one.owner, 80)}, {format_size(one.size_bytes)} "
+            f"at {address(one.start_bytes)}"
+            if one.handle >= 0
+            else one.kind
+        )
+        outcome = one.outcome.name.lower().replace("_", " ")
+        rows.append(f"  {one.allocator}: {held}; {outcome}: {one.words}")
+    return rows
+
+
+def claimed(asked: str, found: list[Claimed]) -> list[str]:
+    """Lines of the log about a claim: the steps each allocator tried, and the place."""
+    rows = [f"claim of {asked}:"]
+    for one in found:
+        tried = ", ".join(
+            f"{step.chunks} x {format_size(step.chunk_bytes)} {'found' if step.found else 'no'}"
+            for step in one.steps
+        )
+        place = f" at {address(one.start_bytes)}" if one.start_bytes is not None else ""
+        steps = f" (tried {tried})" if tried else ""
+        rows.append(f"  {one.allocator}: {one.words}{place}{steps}")
+    return rows
+
+
+STYLE = """<style>
+.potadlab { color: var(--jp-ui-font-color1, #222); }
+.potadlab .widget-html-content { line-height: 1.35; font-size: 12px; }
+.potadlab .widget-label { font-size: 12px; }
+.potadlab-keys { display: flex; flex-wrap: wrap; gap: 1px 10px; line-height: 17px; }
+.potadlab-keys b { font-weight: 600; min-width: 74px; }
+.potadlab-key { white-space: nowrap; }
+.potadlab-key i { display: inline-block; width: 11px; height: 11px; margin-right: 4px;
+  border: 1px solid #8888; vertical-align: -1px; }
+.potadlab-error { color: var(--jp-error-color1, #c00); font-weight: 600; }
+.potadlab-log { height: 92px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
+  font-size: 11px; line-height: 1.35; border: 1px solid var(--jp-border-color2, #ccc);
+  padding: 2px 6px; }
+.potadlab-block { height: 70px; overflow-y: auto; overflow-wrap: anywhere; }
+.potadlab-status { font-variant-numeric: tabular-nums; }
+</style>"""

@@ -1,0 +1,33 @@
+"""Errors people meet: one line each, which says what was asked, where, and what would work."""
+
+
+class PotadError(Exception):
+    """Base of all errors of potadlab; the state is as it was before the call."""
+
+
+class BadTrace(PotadError):
+    """A file cannot be read as a trace or snapshot."""
+
+
+class BadSize(PotadError):
+    """A size or alignment that cannot be had."""
+
+
+class BadSpace(PotadError):
+    """A space too small for the trace, or malformed."""
+
+
+class OutOfSpace(PotadError):
+    """No place for a block or claim of this size."""
+
+
+class NotLive(PotadError):
+    """Release of something that is not a live block."""
+
+
+class BadAddress(PotadError):
+    """An address outside the space."""
+
+
+class UnknownName(PotadError):
+    """No allocator, lookup, kind or dataset of this name."""

@@ -1,0 +1,48 @@
+// Runs the dashboard notebook when the page opens, so that nobody has to know about "Run All Cells".
+// Only `potadlab lab` serves this file (as an extra labextensions path); it is a federated module
+// written by hand: JupyterLab asks the container for "./extension" and gets a plug-in.
+(() => {
+  const NOTEBOOK = "lab.ipynb";
+
+  // Once only: after a reload of the page the cells have run, and their kernel still lives.
+  const untouched = (panel) =>
+    Array.from(panel.content.model.cells).every((cell) => !cell.executionCount);
+
+  async function runWhenReady(app, panel) {
+    await panel.context.ready;
+    await panel.sessionContext.ready;
+    if (untouched(panel)) {
+      app.shell.activateById(panel.id);
+      app.shell.collapseLeft(); // the file browser: the dashboard takes the width
+      await app.commands.execute("notebook:run-all-cells");
+    }
+  }
+
+  const isDashboard = (widget) => widget?.context?.path === NOTEBOOK && widget.sessionContext;
+
+  const plugin = {
+    id: "potadlab:start",
+    autoStart: true,
+    activate: (app) => {
+      const started = new Set();
+      const look = () => {
+        for (const widget of app.shell.widgets("main")) {
+          if (isDashboard(widget) && !started.has(widget)) {
+            started.add(widget);
+            void runWhenReady(app, widget);
+          }
+        }
+      };
+      void app.restored.then(() => {
+        app.shell.layoutModified.connect(look);
+        look();
+      });
+    },
+  };
+
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB.potadlab = {
+    init: () => undefined,
+    get: async () => () => ({ __esModule: true, default: plugin }),
+  };
+})();

@@ -1,0 +1,137 @@
+"""Open JupyterLab on the dashboard: a private copy of the notebook, this environment's kernel.
+
+The server listens on localhost, asks for a token, and keeps its workspace apart from the user's
+other Jupyter.  The notebook shown is a copy, so that saving it never changes the installed or
+committed one.
+"""
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+
+import platformdirs
+
+from .bundled import notebook
+from .errors import PotadError
+
+LAB = "lab.ipynb"
+_EXTENSIONS = Path(__file__).parent / "labextension"
+_PORTS_TRIED = 100
+_PORT_FIRST = 8888  # Jupyter's own habit
+
+
+def user_folder() -> Path:
+    """Where the lab keeps what belongs to the user: notebooks, the kernel's address."""
+    return Path(platformdirs.user_data_dir("potadlab", appauthor=False))
+
+
+def open_lab(port: int | None, browser: bool) -> None:
+    """Serve the lab until it is stopped; print its address first.
+
+    Raises PotadError if the port is taken or the user's folder cannot be written.
+    """
+    try:
+        copy = fresh_copy(notebook("lab"), user_folder() / "notebooks")
+        kernels = write_kernelspec(user_folder() / "jupyter")
+    except OSError as error:
+        raise PotadError(
+            f"{user_folder()}: {error.strerror}; set XDG_DATA_HOME to a folder that can be written"
+        ) from error
+    token = secrets.token_hex(16)
+    port = port_to_use(port)
+    os.environ["JUPYTER_TOKEN"] = token  # not an argument: those show in `ps`
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])
+    )
+    url = f"http://127.0.0.1:{port}/lab/tree/{LAB}?token={token}"
+    sys.stderr.write(f"The lab opens at\n    {url}\nStop it with Ctrl-C, twice.\n")
+    sys.stderr.flush()
+    _serve(server_arguments(copy.parent, port, browser))
+
+
+def _serve(arguments: list[str]) -> None:
+    from jupyterlab.labapp import LabApp
+
+    logging.captureWarnings(True)  # Jupyter's warnings of its own old settings help nobody here
+    LabApp.launch_instance(arguments)
+
+
+def server_arguments(folder: Path, port: int, browser: bool) -> list[str]:
+    """JupyterLab's arguments: localhost only, quiet, the notebook runs when the page opens."""
+    arguments = [
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={folder}",
+        f"--LabApp.default_url=/lab/tree/{LAB}",
+        f"--LabApp.workspaces_dir={folder.parent / 'workspaces'}",
+        f"--LabApp.extra_labextensions_path={_EXTENSIONS}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--Application.log_level=ERROR",
+    ]
+    if not browser:
+        arguments.append("--no-browser")
+    if os.geteuid() == 0:  # containers
+        arguments.append("--allow-root")
+    return arguments
+
+
+def fresh_copy(source: Path, folder: Path) -> Path:
+    """Copy the notebook `source` into `folder`; one the user has edited is set aside, not lost."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / source.name
+    if copy.exists() and _cells(copy) != _cells(source):
+        aside = copy.with_stem(f"{copy.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
+        copy.rename(aside)
+        sys.stderr.write(f"Your changed notebook is kept as {aside}\n")
+    shutil.copyfile(source, copy)
+    return copy
+
+
+def _cells(path: Path) -> list[str] | None:
+    """What was typed into a notebook, without what running it added; None if unreadable."""
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        return ["".join(cell["source"]) for cell in cells]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def write_kernelspec(folder: Path) -> Path:
+    """Make `python3` mean this interpreter, whatever kernels are installed; return `folder`."""
+    spec = folder / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True, exist_ok=True)
+    launcher = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    launcher.append("--IPKernelApp.log_level=40")  # its warning about TCP: all is on localhost
+    kernel = {"argv": launcher, "display_name": "Python (potadlab)", "language": "python"}
+    spec.write_text(json.dumps(kernel), encoding="utf-8")
+    return folder
+
+
+def port_to_use(port: int | None) -> int:
+    """The port asked for, else the first free one from 8888; raises PotadError if it is taken."""
+    if port is None:
+        tries = range(_PORT_FIRST, _PORT_FIRST + _PORTS_TRIED)
+        free = next((number for number in tries if _is_free(number)), None)
+        if free is None:
+            raise PotadError(f"ports {tries[0]} to {tries[-1]} are all taken: choose one by --port")
+        return free
+    if not _is_free(port):
+        raise PotadError(f"port {port} is taken on this machine: choose another by --port")
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

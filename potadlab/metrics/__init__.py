@@ -1,0 +1,1 @@
+"""Events and blocks to numbers."""

@@ -1,0 +1,104 @@
+"""The figures of a run, by the names that `potadlab replay --json` promises.
+
+What is not measured is left out, never guessed.
+"""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..core.layout import Verb
+from ..metrics.latency import Latency
+from ..session import Session
+from ..units import MIB
+
+Times = dict[str, dict[str, float]]  # by allocator: {"median", "best", "null"} in ns per op
+
+
+def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[str, Any]:
+    """One replayed trace as plain numbers and names."""
+    space = session.space
+    return {
+        "potadlab": __version__,
+        "machine": machine(),
+        "trace": session.trace.info(),
+        "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
+        "runs": [run_figures(session, name, times) for name in session.names],
+        "lookups": [lookup_figures(found) for found in latencies],
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the times were measured on."""
+    return {
+        "cpu": _cpu(),
+        "cpus": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("numba", "numpy")},
+    }
+
+
+def _cpu() -> str:
+    """The processor's name as Linux tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
+    """What came of one allocator; bytes and free blocks at the end of the trace."""
+    run = session.runs[name]
+    free_blocks = np.trim_zeros(run.census.free_blocks[-1], "b").tolist()
+    order = (2 * MIB // session.space.granule_bytes).bit_length() - 1
+    return {
+        "allocator": name,
+        "options": {},
+        "ops": {
+            "allocate": _asked(session, Verb.ALLOCATE),
+            "release": _asked(session, Verb.RELEASE),
+            "refused": run.refused,
+        },
+        **({"ns_per_op": times[name]} if name in times else {}),
+        "bytes": run.bytes,
+        "free_blocks": free_blocks,
+        "unusable_index": {
+            "2MiB": {
+                "mean": round(run.census.unusable_mean, 4),
+                "end": _unusable(free_blocks, order),
+            }
+        },
+        "peak_live_bytes": run.live_bytes_max,
+    }
+
+
+def _asked(session: Session, verb: Verb) -> int:
+    return int(np.count_nonzero(session.ops["verb"] == verb))
+
+
+def _unusable(free_blocks: list[int], order: int) -> float:
+    """Share of free memory that is not in blocks of at least `order`; 1 if nothing is free."""
+    free = [count << size for size, count in enumerate(free_blocks)]
+    return round(1 - sum(free[order:]) / sum(free), 4) if any(free) else 1.0
+
+
+def lookup_figures(found: Latency) -> dict[str, Any]:
+    return {
+        "lookup": found.lookup,
+        "blocks": found.blocks,
+        "ns": {
+            "independent": round(found.independent_ns, 2),
+            "dependent": round(found.dependent_ns, 2),
+            "p50": round(found.p50_ns, 2),
+            "p99": round(found.p99_ns, 2),
+        },
+        "bytes_per_block": round(found.bytes_per_block, 2),
+    }

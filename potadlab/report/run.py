@@ -1,0 +1,86 @@
+"""A trace replayed on several allocators, and the lookups over what lives at its end."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.lookups import LOOKUPS
+from ..errors import BadSize
+from ..metrics import latency
+from ..metrics.latency import Latency
+from ..session import Session
+from ..traces import Trace
+from ..units import Space
+from . import figures, table, timing
+from .page import html_page
+
+Progress = Callable[[float, str], None]  # share done, 0 to 1, and of what
+
+
+@dataclass(frozen=True)
+class Run:
+    """A replayed trace with its figures; `session` holds every moment of it."""
+
+    session: Session
+    times: figures.Times
+    latencies: list[Latency]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object of `potadlab replay --json`."""
+        return figures.as_dict(self.session, self.times, self.latencies)
+
+    def table(self) -> Any:
+        """The comparison, one row per allocator: a table that a terminal and a notebook show."""
+        return table.run_table(self.session, self.times)
+
+    def lookup_table(self) -> Any | None:
+        """The lookups' latencies, one row each; None if none was measured."""
+        return table.lookup_table(self.latencies) if self.latencies else None
+
+    def at(self, moment: str | int) -> dict[str, np.ndarray]:
+        """BLOCK[] of each allocator after `moment` ops, or at a share of them such as "50%"."""
+        index = _index(moment, self.session.length)
+        return {name: self.session.blocks(name, index) for name in self.session.names}
+
+    def to_html(self, path: str | Path) -> None:
+        """Write a page that opens without a server."""
+        Path(path).write_text(html_page([self]), encoding="utf-8")
+
+
+def replay(
+    trace: Trace,
+    allocators: Sequence[str] = (),
+    *,
+    lookups: Sequence[str] = (),
+    space: Space | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Replay `trace` on `allocators` (none named: all that can); time them and the lookups."""
+    tell = progress or (lambda share, what: None)
+    chosen = tuple(dict.fromkeys(allocators)) or _default_allocators(space)
+    session = Session(trace, chosen, space=space, progress=tell)
+    times = timing.measure(session, tell)
+    tell(1.0, "timing lookups")
+    blocks = session.blocks(session.names[0], session.length)
+    named = tuple(dict.fromkeys(lookups)) or tuple(LOOKUPS)
+    return Run(session, times, latency.measure(blocks, session.space.granules, named))
+
+
+def _default_allocators(space: Space | None) -> tuple[str, ...]:
+    """`recorded` is at home in the recorded machine's memory only."""
+    return ("potad", "buddy") if space else ("potad", "buddy", "recorded")
+
+
+def _index(moment: str | int, length: int) -> int:
+    """Ops before a moment; raises BadSize for one that is not within the run."""
+    text = str(moment).strip()
+    try:
+        index = float(text[:-1]) / 100 * length if text.endswith("%") else int(text)
+    except ValueError:
+        index = -1
+    if not 0 <= index <= length:  # nor for nan
+        raise BadSize(f"moment {moment!r}: write 0% to 100%, or a number of ops up to {length}")
+    return round(index)

@@ -1,0 +1,136 @@
+"""The figures as tables: the same rows for the terminal, the notebook and the page."""
+
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from ..metrics.latency import Latency
+from ..session import Session
+from ..traces import Trace
+from ..units import format_size
+from . import figures
+from .timing import ROUNDS
+
+_BYTES = "Bytes at the end; Linux's struct page is free structure, descriptor and lookup in one."
+
+Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
+
+
+def headline(session: Session) -> str:
+    """What was replayed, where, from which start."""
+    trace, space = session.trace, session.space
+    memory = format_size(space.bytes)
+    return f"{trace.name}: {session.length:,} ops in {memory}; start {start_of(session)}"
+
+
+def start_of(session: Session) -> str:
+    """Warm with which snapshot, or cold, and what of it is assumed."""
+    trace = session.trace
+    if not len(session.start):
+        return "cold: all memory free"
+    assumed = trace.boundaries_assumed
+    return f"warm from {trace.snapshot}: {len(session.start):,} blocks live" + (
+        f" ({assumed:,} with assumed edges)" if assumed else ""
+    )
+
+
+def run_rows(session: Session, times: figures.Times) -> Rows:
+    """One row per allocator, units included."""
+    heads = [
+        "allocator", "allocated", "released", "refused", "ns per op", "free structure",
+        "descriptors", "lookup", "unusable for 2 MiB", "largest free", "peak live",
+    ]  # fmt: skip
+    found = [figures.run_figures(session, name, times) for name in session.names]
+    return heads, [_run_row(each, session.space.granule_bytes) for each in found]
+
+
+def _run_row(found: dict[str, Any], granule_bytes: int) -> list[str]:
+    sizes = found.get("bytes", {})
+    largest = max(
+        (order for order, count in enumerate(found["free_blocks"]) if count), default=None
+    )
+    return [
+        found["allocator"],
+        *(f"{found['ops'][verb]:,}" for verb in ("allocate", "release", "refused")),
+        _time(found.get("ns_per_op", {})),
+        *(_size(sizes.get(part)) for part in ("free_structure", "descriptors", "lookup")),
+        f"{found['unusable_index']['2MiB']['end']:.1%}",
+        "none" if largest is None else format_size(granule_bytes << largest),
+        format_size(found["peak_live_bytes"]),
+    ]
+
+
+def _time(ns: dict[str, float]) -> str:
+    return f"{ns['median']:.1f} ({ns['best']:.1f})" if ns else "-"
+
+
+def caption(times: figures.Times) -> str:
+    """How to read the columns."""
+    null = [f"{ns['null']:.1f}" for ns in times.values()][:1]
+    timed = [
+        f"ns per op: median of {ROUNDS} rounds (best); {ns} of it is the harness." for ns in null
+    ]
+    return " ".join([*timed, _BYTES])
+
+
+def _size(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else format_size(size_bytes)
+
+
+def lookup_rows(latencies: list[Latency]) -> Rows:
+    heads = [
+        "lookup", "live blocks", "independent ns", "dependent ns", "p50 ns", "p99 ns",
+        "bytes per block",
+    ]  # fmt: skip
+    rows = [
+        [
+            found.lookup,
+            f"{found.blocks:,}",
+            f"{found.independent_ns:.1f}",
+            f"{found.dependent_ns:.1f}",
+            f"{found.p50_ns:.1f}",
+            f"{found.p99_ns:.1f}",
+            f"{found.bytes_per_block:.1f}",
+        ]
+        for found in latencies
+    ]
+    return heads, rows
+
+
+def run_table(session: Session, times: figures.Times) -> Table:
+    return _table(headline(session), run_rows(session, times), caption(times))
+
+
+def lookup_table(latencies: list[Latency]) -> Table:
+    title = "From an address to kind, order and owner, at the trace's end; dependent p50, p99"
+    return _table(title, lookup_rows(latencies))
+
+
+def info_table(trace: Trace) -> Table:
+    """What `potadlab info` prints: one line per count, in the words of its JSON."""
+    found = trace.info()
+    rows = [[name, str(value)] for name, value in _flat(found)]
+    return _table(f"{trace.name}: {trace.events:,} events", (["count", "value"], rows))
+
+
+def _flat(found: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """Nested names as "above.name"."""
+    flat: list[tuple[str, Any]] = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            flat += _flat(value, f"{above}{name}.")
+        else:
+            flat.append((f"{above}{name}", f"{value:,}" if isinstance(value, int) else value))
+    return flat
+
+
+def _table(title: str, rows: Rows, caption: str = "") -> Table:
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table.caption, table.caption_justify = escape(caption) or None, "left"
+    for place, head in enumerate(rows[0]):
+        table.add_column(head, justify="right" if place else "left")
+    for cells in rows[1]:
+        table.add_row(*map(escape, cells))
+    return table

@@ -1,0 +1,40 @@
+"""Time per op of each allocator: several rounds, in an order shuffled by seed, the harness beside.
+
+Open loop: the trace asks the same whatever an allocator answers.
+"""
+
+import random
+import statistics
+from collections.abc import Callable
+
+from ..runs import replay_seconds
+from ..session import Session
+
+NULL = "null"  # answers at once: what remains is the harness
+ROUNDS = 5
+
+
+def measure(
+    session: Session, progress: Callable[[float, str], None], rounds: int = ROUNDS, seed: int = 1
+) -> dict[str, dict[str, float]]:
+    """ns per op of each allocator, as {"median", "best", "null"}; empty for a trace without ops."""
+    if not session.length:
+        return {}
+    names = [*session.names, NULL]
+    case = session.runs[session.names[0]].case
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    order = random.Random(seed)
+    for done in range(rounds):
+        progress(done / rounds, f"timing, round {done + 1} of {rounds}")
+        for name in order.sample(names, len(names)):
+            seconds[name].append(replay_seconds(name, case))
+    ns = {name: [each * 1e9 / session.length for each in found] for name, found in seconds.items()}
+    null = round(statistics.median(ns[NULL]), 2)
+    return {
+        name: {
+            "median": round(statistics.median(ns[name]), 2),
+            "best": round(min(ns[name]), 2),
+            "null": null,
+        }
+        for name in session.names
+    }

@@ -1,0 +1,239 @@
+"""One allocator on one trace: start, replay, and what can be asked of it afterwards."""
+
+import time
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .core import allocators, census, fold
+from .core.interface import check
+from .core.layout import BLOCK, EVENT, NONE, POISON, Outcome, Verb
+from .core.replay import begin, replay
+from .errors import UnknownName
+from .metrics.descriptors import record_bytes_of_kinds
+from .units import Space
+
+CHECKPOINT_OPS = 1 << 17  # a BLOCK[] is kept this often: any moment is at most one stretch away
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every allocator of a comparison is given: the same, in the same order."""
+
+    space: Space
+    ops: np.ndarray  # OP[]
+    start: np.ndarray  # BLOCK[] live at the start
+    handles: int
+
+    @property
+    def ranges(self) -> np.ndarray:
+        """i8[n, 2]: granules in service at the start."""
+        return np.array(self.space.ranges, np.int64).reshape(-1, 2)
+
+    @property
+    def zones(self) -> np.ndarray:
+        """i8[n, 2] in order of trial: from the top down, as Linux's zonelist."""
+        return np.array([(z.start, z.end) for z in reversed(self.space.zones)], np.int64)
+
+
+def begun(name: str, case: Case):
+    """(state, where): an allocator in which the start is live and nothing has happened yet."""
+    makers = {**allocators.ALLOCATORS, "null": allocators.NULL}
+    if name not in makers:
+        known = ", ".join(allocators.ALLOCATORS)
+        raise UnknownName(f"allocator {name!r} is not there: choose among {known}")
+    state = makers[name](case.zones, record_bytes_of_kinds())
+    where = np.full(case.handles, NONE, np.int64)
+    begin(state, case.ranges, case.start, where)
+    return state, where
+
+
+def replay_seconds(name: str, case: Case) -> float:
+    """Seconds that replaying the ops takes, the start not counted."""
+    state, where = begun(name, case)
+    events = np.zeros(len(case.ops), EVENT)
+    replay(state, case.ops[:0], where, events[:0], case.ranges, case.zones)  # compile before
+    before = time.perf_counter()
+    replay(state, case.ops, where, events, case.ranges, case.zones)
+    return time.perf_counter() - before
+
+
+@dataclass(frozen=True)
+class Census:
+    """Counts at `at` moments of a run; sizes in granules."""
+
+    index: np.ndarray  # i8[sample]  ops done before it
+    time_ns: np.ndarray  # i8[sample]
+    free_blocks: np.ndarray  # i8[sample, order]
+    live_blocks: np.ndarray  # i8[sample, kind]
+    live_granules: np.ndarray  # i8[sample, kind]
+    unusable_mean: float  # unusable free space index for 2 MiB, mean over ops, 0 .. 1
+
+
+@dataclass
+class Run:
+    """What came of a case in one allocator."""
+
+    name: str
+    case: Case
+    events: np.ndarray  # EVENT[]
+    seconds: float
+    named: np.ndarray  # NAMED[handle]
+    census: Census
+    bytes: dict[str, int]  # free_structure, descriptors, lookup; at the end of the run
+    _checkpoints: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    _last: tuple[int, np.ndarray] | None = None
+
+    def live(self, index: int) -> np.ndarray:
+        """The live blocks after the first `index` ops, BLOCK[] in address order."""
+        known = [self._last] if self._last and self._last[0] <= index else []
+        at = bisect_right(self._checkpoints, index, key=lambda checkpoint: checkpoint[0])
+        done, blocks = max([self._checkpoints[at - 1], *known], key=lambda known: known[0])
+        if done < index:
+            blocks = self._fold(done, blocks, index)
+        self._last = index, blocks
+        return blocks
+
+    def _fold(self, done: int, blocks: np.ndarray, index: int) -> np.ndarray:
+        ops, events = self.case.ops[done:index], self.events[done:index]
+        moves = np.empty(fold.count_changes(ops, events), fold.CHANGE)
+        fold.changes(ops, events, moves)
+        moves = moves[np.argsort(moves["granule"], kind="stable")]
+        after = np.empty(len(blocks) + len(moves), BLOCK)
+        return after[: fold.merge(blocks, moves, self.named, after)]
+
+    def keep_checkpoints(self) -> None:
+        """Fold the whole run once, keeping a BLOCK[] every CHECKPOINT_OPS ops."""
+        self._checkpoints = [(0, self.case.start)]
+        for index in range(CHECKPOINT_OPS, len(self.case.ops), CHECKPOINT_OPS):
+            done, blocks = self._checkpoints[-1]
+            self._checkpoints.append((index, self._fold(done, blocks, index).copy()))
+
+    def poison(self, index: int) -> np.ndarray:
+        """Granules that have failed by then and were not brought back, i8[], ascending."""
+        ops, events = self.case.ops[:index], self.events[:index]
+        failed: set[int] = set()
+        for at in np.flatnonzero((ops["verb"] == Verb.FAIL) | (ops["verb"] == Verb.UNPOISON)):
+            granule, outcome = int(ops[at]["granule"]), events[at]["outcome"]
+            if ops[at]["verb"] == Verb.UNPOISON and outcome != Outcome.IGNORED:
+                failed.discard(granule)
+            elif outcome in (Outcome.POISONED_FREE, Outcome.POISONED_LIVE):
+                failed.add(granule)
+        return np.array(sorted(failed), np.int64)
+
+    def blocks(self, index: int) -> np.ndarray:
+        """Live blocks and failed granules after `index` ops, BLOCK[]; a block before its poison."""
+        live, failed = self.live(index), self.poison(index)
+        if len(failed) == 0:
+            return live
+        poison = np.zeros(len(failed), BLOCK)
+        poison["granule"], poison["kind"] = failed, POISON
+        poison["handle"], poison["owner"] = NONE, NONE
+        both = np.concatenate([live, poison])
+        return both[np.argsort(both["granule"], kind="stable")]
+
+    def in_service(self, index: int) -> np.ndarray:
+        """i8[n, 2]: ranges of granules in service after `index` ops, ascending, disjoint."""
+        ops, events = self.case.ops[:index], self.events[:index]
+        added = (ops["verb"] == Verb.ADD_MEMORY) & (events["outcome"] == Outcome.DONE)
+        more = np.stack([ops["granule"][added], (ops["granule"] + ops["granules"])[added]], axis=1)
+        ranges = np.concatenate([self.case.ranges, more])
+        ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
+        first = np.ones(len(ranges), bool)
+        first[1:] = ranges[1:, 0] != ranges[:-1, 1]
+        last = np.append(first[1:], True)
+        return np.stack([ranges[first, 0], ranges[last, 1]], axis=1)
+
+    def count(self, verb: Verb, outcome: Outcome) -> int:
+        """Ops of this verb with this outcome."""
+        both = (self.case.ops["verb"] == verb) & (self.events["outcome"] == outcome)
+        return int(np.count_nonzero(both))
+
+    @property
+    def refused(self) -> int:
+        """Allocations and claims that found no place."""
+        return self.count(Verb.ALLOCATE, Outcome.REFUSED) + self.count(Verb.CLAIM, Outcome.REFUSED)
+
+    @property
+    def live_bytes_max(self) -> int:
+        """Largest footprint of live blocks at any op, the start included."""
+        return _live_granules_max(self) * self.case.space.granule_bytes
+
+
+def _live_granules_max(run: Run) -> int:
+    ops, events = run.case.ops, run.events
+    sizes = np.where(
+        (ops["verb"] == Verb.CLAIM) | (ops["verb"] == Verb.RELEASE_CLAIM),
+        ops["granules"],
+        np.int64(1) << events["order"].astype(np.int64),
+    )
+    signs = np.zeros(len(ops), np.int64)
+    done = events["outcome"] == Outcome.DONE
+    signs[done & np.isin(ops["verb"], (Verb.ALLOCATE, Verb.CLAIM))] = 1
+    signs[done & np.isin(ops["verb"], (Verb.RELEASE, Verb.RELEASE_CLAIM))] = -1
+    start = (np.int64(1) << run.case.start["order"].astype(np.int64)).sum()
+    return int(start + max(np.cumsum(sizes * signs).max(initial=0), 0))
+
+
+def run_allocator(name: str, case: Case, samples: int = 400, check_end: bool = False) -> Run:
+    """Replay the case in the allocator `name`; `check_end` asserts its invariants afterwards."""
+    state, where = begun(name, case)
+    events = np.zeros(len(case.ops), EVENT)
+    replay(state, case.ops[:0], where, events[:0], case.ranges, case.zones)
+    before = time.perf_counter()
+    replay(state, case.ops, where, events, case.ranges, case.zones)
+    seconds = time.perf_counter() - before
+    if check_end:
+        check(state)
+    named = np.zeros(case.handles, fold.NAMED)
+    fold.name_handles(case.start, case.ops, named)
+    fold.name_pieces(case.ops, events, named)
+    counted = _take_census(name, case, events, named, samples)
+    run = Run(name, case, events, seconds, named, counted, _bytes(name, state, case, counted))
+    run.keep_checkpoints()
+    return run
+
+
+def _sample_points(case: Case, samples: int) -> np.ndarray:
+    """Op indices evenly spaced in time, the last one after all ops."""
+    if len(case.ops) == 0:
+        return np.zeros(1, np.int64)
+    times = np.linspace(case.ops[0]["time_ns"], case.ops[-1]["time_ns"], samples)
+    return np.unique(np.append(np.searchsorted(case.ops["time_ns"], times), len(case.ops)))
+
+
+def _take_census(
+    name: str, case: Case, events: np.ndarray, named: np.ndarray, samples: int
+) -> Census:
+    at = _sample_points(case, samples).astype(np.int64)
+    order_max = allocators.ORDERS_MAX.get(name, census.ORDERS - 1)
+    counts = census.new(case.zones, order_max)
+    table = census.Samples(
+        at,
+        np.zeros((len(at), census.ORDERS), np.int64),
+        np.zeros((len(at), census.KINDS), np.int64),
+        np.zeros((len(at), census.KINDS), np.int64),
+    )
+    unusable = np.zeros(1, np.int64)
+    failures = int(np.count_nonzero(case.ops["verb"] == Verb.FAIL))
+    order = max((2 << 20) // case.space.granule_bytes, 1).bit_length() - 1
+    census.begin(counts, case.ranges, case.start)
+    census.count(
+        counts, case.ops, events, named, np.zeros(failures, np.int64), table, order, unusable
+    )
+    return Census(
+        at,
+        case.ops["time_ns"][np.minimum(at, len(case.ops) - 1)] if len(case.ops) else at,
+        table.free_blocks,
+        table.live_blocks,
+        table.live_granules,
+        float(unusable[0]) / 1000 / max(len(case.ops), 1),
+    )
+
+
+def _bytes(name: str, state, case: Case, counted: Census) -> dict[str, int]:
+    """Bytes of each structure at the end; what a name of Linux's holds in one stands under one."""
+    in_service = int(counted.live_granules[-1].sum())
+    in_service += int((counted.free_blocks[-1] << np.arange(census.ORDERS)).sum())
+    return allocators.bytes_of(name, state, int(counted.live_blocks[-1].sum()), in_service)

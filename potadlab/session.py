@@ -1,0 +1,326 @@
+"""One experiment: a trace, some allocators, and what people add by hand.
+
+Nothing changes a state from outside: `fail` and `claim` add an op at a moment, everything after
+it is replayed again in every allocator, and the untouched run stays as a branch to go back to.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .core.allocators import ALLOCATORS
+from .core.fold import holds
+from .core.layout import NONE, OP, Flag, Outcome, Verb
+from .errors import BadSize, BadSpace, UnknownName
+from .kinds import KIND, KINDS
+from .runs import Case, Run, run_allocator
+from .traces.trace import Trace
+from .units import Space, format_size, is_power_of_two
+
+Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What an allocator knows of the block that holds an address."""
+
+    start_bytes: int
+    size_bytes: int
+    order: int
+    kind: str
+    owner: str
+    handle: int
+    age_ns: int  # since it was allocated; negative: it was there before the recording
+    record_bytes: int
+    poisoned: bool
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of a failed address in one allocator, and who was told."""
+
+    allocator: str
+    outcome: Outcome
+    words: str
+    kind: str
+    owner: str
+    handle: int
+    start_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a claim: so many adjacent chunks of a size."""
+
+    chunks: int
+    chunk_bytes: int
+    found: bool
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What came of a claim in one allocator."""
+
+    allocator: str
+    outcome: Outcome
+    start_bytes: int | None
+    size_bytes: int
+    chunk_bytes: int
+    steps: list[Step]
+    words: str
+
+
+@dataclass(frozen=True)
+class _Branch:
+    ops: np.ndarray
+    handles: int
+    runs: dict[str, Run]
+
+
+_WORDS = {
+    Outcome.POISONED_FREE: "it was free and has left service; its neighbours go on",
+    Outcome.POISONED_LIVE: "its owner is told; it leaves service when the block is released",
+    Outcome.POISONED_BEFORE: "it had failed before; nothing more to do",
+    Outcome.OUTSIDE: "not in service here: a hole, or memory not yet added",
+    Outcome.IGNORED: "nothing was done",
+}
+
+
+class Session:
+    """A trace replayed in several allocators, at every moment of it.
+
+    A moment is an index: how many ops have been done.  Raises UnknownName for an allocator that
+    is not there, BadSpace for a space the trace cannot be replayed in.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        allocators: Sequence[str] = ("potad", "buddy", "recorded"),
+        *,
+        space: Space | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.trace = trace
+        self.names = list(allocators)
+        self.owners = list(trace.owners)
+        self.space = space or trace.space
+        self.start = trace.start if space is None else trace.start[:0]
+        self.progress: Progress = progress or (lambda share, what: None)
+        _check_names(self.names)
+        _check_space(trace, self.space, self.names, space is not None)
+        self._branches: list[_Branch] = []
+        self._replay(trace.ops, trace.handles)
+
+    def _replay(self, ops: np.ndarray, handles: int) -> None:
+        case = Case(self.space, ops, self.start, handles)
+        runs = {}
+        for done, name in enumerate(self.names):
+            self.progress(done / len(self.names), f"replaying in {name}")
+            runs[name] = run_allocator(name, case)
+        self.progress(1.0, "replayed")
+        self.ops, self.handles, self.runs = ops, handles, runs
+
+    # ---- moments ----
+
+    @property
+    def length(self) -> int:
+        """How many ops there are."""
+        return len(self.ops)
+
+    def time_ns(self, index: int) -> int:
+        """When op `index` is asked, since the start of the recording; for the end, the last."""
+        return int(self.ops["time_ns"][min(index, self.length - 1)]) if self.length else 0
+
+    def index_at(self, time_ns: int) -> int:
+        """How many ops have been done by then."""
+        return int(np.searchsorted(self.ops["time_ns"], time_ns, side="right"))
+
+    # ---- what is there ----
+
+    def blocks(self, name: str, index: int) -> np.ndarray:
+        """What lives after `index` ops: BLOCK[] in address order, failed granules included."""
+        return self.runs[name].blocks(index)
+
+    def in_service(self, name: str, index: int) -> np.ndarray:
+        """i8[n, 2]: ranges of granules in service after `index` ops."""
+        return self.runs[name].in_service(index)
+
+    def describe(self, name: str, index: int, granule: int) -> Descriptor | None:
+        """The descriptor of the block that holds `granule`, None if it is free or out of service."""
+        run, unit = self.runs[name], self.space.granule_bytes
+        live, poisoned = run.live(index), granule in run.poison(index)
+        at = holds(live, granule)
+        if at == NONE:
+            return self._poisoned(granule) if poisoned else None
+        block = live[at]
+        order, kind = int(block["order"]), KINDS[block["kind"]]
+        return Descriptor(
+            start_bytes=int(block["granule"]) * unit,
+            size_bytes=unit << order,
+            order=order,
+            kind=kind.name,
+            owner=self.owner(int(block["owner"])),
+            handle=int(block["handle"]),
+            age_ns=self.time_ns(max(index - 1, 0)) - int(block["time_ns"]),
+            record_bytes=kind.record_bytes,
+            poisoned=poisoned,
+        )
+
+    def _poisoned(self, granule: int) -> Descriptor:
+        unit = self.space.granule_bytes
+        return Descriptor(granule * unit, unit, 0, "poison", "nobody", NONE, 0, 0, True)
+
+    def owner(self, number: int) -> str:
+        """The name or stack behind an owner's number."""
+        return self.owners[number] if 0 <= number < len(self.owners) else "not told"
+
+    # ---- ops added by hand ----
+
+    def fail(self, granule: int, index: int) -> list[Told]:
+        """Let a granule fail after `index` ops; what came of it and who was told, by allocator."""
+        held = {name: self.describe(name, index, granule) for name in self.names}
+        op = self._op(Verb.FAIL, index)
+        op["granule"] = granule
+        self.extend(op, index)
+        return [self._told(name, granule, index, held[name]) for name in self.names]
+
+    def _told(self, name: str, granule: int, index: int, held: Descriptor | None) -> Told:
+        unit = self.space.granule_bytes
+        outcome = Outcome(int(self.runs[name].events[index]["outcome"]))
+        return Told(
+            allocator=name,
+            outcome=outcome,
+            words=_WORDS.get(outcome, outcome.name.lower()),
+            kind=held.kind if held else "free",
+            owner=held.owner if held else "nobody",
+            handle=held.handle if held else NONE,
+            start_bytes=held.start_bytes if held else granule * unit,
+            size_bytes=held.size_bytes if held else unit,
+        )
+
+    def claim(
+        self, granules: int, align_order: int, index: int, owner: str = "by hand"
+    ) -> list[Claimed]:
+        """Claim `granules` in a row, aligned to 2**align_order, after `index` ops, everywhere.
+
+        Raises BadSize unless the size is a multiple of the alignment.
+        """
+        align = 1 << align_order
+        if granules <= 0 or granules % align:
+            unit = self.space.granule_bytes
+            size, alignment = format_size(granules * unit), format_size(align * unit)
+            raise BadSize(f"claim of {size} at {alignment}: take a multiple of the alignment")
+        if owner not in self.owners:
+            self.owners.append(owner)
+        op = self._op(Verb.CLAIM, index)
+        op["granules"], op["align_order"], op["handle"] = granules, align_order, self.handles
+        op["owner"], op["kind"] = self.owners.index(owner), KIND["driver"]
+        self.extend(op, index)
+        return [self._claimed(name, granules, align_order, index) for name in self.names]
+
+    def _claimed(self, name: str, granules: int, align_order: int, index: int) -> Claimed:
+        event, unit = self.runs[name].events[index], self.space.granule_bytes
+        outcome, tried = Outcome(int(event["outcome"])), int(event["steps"])
+        order = (granules & -granules).bit_length() - 1
+        done = outcome == Outcome.DONE
+        steps = [
+            Step(granules >> (order - i), unit << (order - i), done and i == tried - 1)
+            for i in range(tried)
+        ]
+        return Claimed(
+            allocator=name,
+            outcome=outcome,
+            start_bytes=int(event["granule"]) * unit if done else None,
+            size_bytes=granules * unit,
+            chunk_bytes=unit << int(event["order"]),
+            steps=steps,
+            words=_claim_words(name, outcome),
+        )
+
+    def _op(self, verb: Verb, index: int) -> np.ndarray:
+        op = np.zeros(1, OP)[0]
+        op["verb"], op["flags"] = verb, Flag.BY_HAND
+        op["time_ns"] = self.time_ns(max(index - 1, 0))
+        op["granule"], op["handle"], op["into"], op["owner"] = NONE, NONE, NONE, NONE
+        op["granules"], op["migratetype"] = 1, 255
+        return op
+
+    def extend(self, op: np.ndarray, index: int) -> None:
+        """Put an op in after the first `index` ops and replay all; the old run stays a branch."""
+        branch = _Branch(self.ops, self.handles, self.runs)
+        ops = np.insert(self.ops, index, op)
+        self._replay(ops, max(self.handles, int(op["handle"]) + 1))
+        self._branches.append(branch)
+
+    def undo(self) -> bool:
+        """Go back to the run before the last op added by hand; False if there is none."""
+        if not self._branches:
+            return False
+        branch = self._branches.pop()
+        self.ops, self.handles, self.runs = branch.ops, branch.handles, branch.runs
+        return True
+
+    @property
+    def added(self) -> int:
+        """How many ops were added by hand and can be undone."""
+        return len(self._branches)
+
+    def with_allocators(self, names: Sequence[str]) -> "Session":
+        """The same trace and start in other allocators; without the ops added by hand."""
+        custom = None if self.space is self.trace.space else self.space
+        return Session(self.trace, names, space=custom, progress=self.progress)
+
+
+def _claim_words(name: str, outcome: Outcome) -> str:
+    if outcome == Outcome.DONE:
+        return "found"
+    if outcome == Outcome.IGNORED:
+        return "a record cannot answer a claim"
+    if name == "buddy":
+        return (
+            "no free block of this size: the buddy core gives one block of at most 4 MiB of pages"
+        )
+    return "given up: not as many free chunks in a row, down to the alignment"
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if name not in ALLOCATORS:
+            known = ", ".join(ALLOCATORS)
+            raise UnknownName(f"allocator {name!r} is not there: choose among {known}")
+    if not names:
+        raise UnknownName(f"no allocator chosen: choose among {', '.join(ALLOCATORS)}")
+
+
+def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> None:
+    if space.granule_bytes != trace.granule_bytes:
+        have, want = format_size(space.granule_bytes), format_size(trace.granule_bytes)
+        raise BadSpace(f"granule {have}: the trace {trace.name} counts {want}; take that")
+    if not custom:
+        return
+    if "recorded" in names:
+        raise BadSpace(
+            f"`recorded` needs the recorded machine ({format_size(trace.space.bytes)}): "
+            "leave the space out, or leave `recorded` out"
+        )
+    peak = trace.info()["peak_live_pages"] * trace.granule_bytes
+    if peak > space.bytes:
+        raise BadSpace(
+            f"{trace.path or trace.name}: at its peak the trace holds {format_size(peak)}, "
+            f"more than the space of {format_size(space.bytes)}: take a larger space"
+        )
+
+
+def replay(
+    trace: Trace, allocators: Sequence[str] = ("potad", "buddy", "recorded"), **options
+) -> Session:
+    """Replay `trace` in each allocator, side by side."""
+    if not is_power_of_two(trace.granule_bytes):
+        raise BadSpace(f"{trace.name}: granule of {trace.granule_bytes} B is no power of two")
+    return Session(trace, allocators, **options)
+
+
+__all__ = ["Claimed", "Descriptor", "Session", "Step", "Told", "replay"]

@@ -1,0 +1,259 @@
+"""Memory as a map: addresses run along rows whose length is a power of two of bytes.
+
+A window says which granules are shown.  Zooming halves what a cell stands for and lays memory
+out anew, so a zoomed map is one stretch of addresses again, not a cut-out of old rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bokeh.models import ColumnDataSource, FixedTicker, LinearColorMapper, Range1d, WheelZoomTool
+from bokeh.plotting import figure
+
+from ..core.raster import rasterise
+from ..units import format_size, is_power_of_two
+from . import theme
+
+WIDTH, HEIGHT = 256, 200  # pixels sent; no more than a map has on the screen, so none is dropped
+_COLUMNS_MIN = 32  # then a granule is 8 pixels wide
+_EDGES_FROM = 4  # pixels per cell from which blocks are parted by lines
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a map shows: `columns * rows` cells of `granules_per_cell`, from granule `first` on."""
+
+    first: int
+    granules_per_cell: int
+    columns: int
+    rows: int
+
+    @property
+    def row_granules(self) -> int:
+        return self.columns * self.granules_per_cell
+
+    @property
+    def end(self) -> int:
+        return self.first + self.rows * self.row_granules
+
+    @property
+    def scale(self) -> int:
+        """Pixels per cell."""
+        return WIDTH // self.columns
+
+    @property
+    def height(self) -> int:
+        """Pixels of the image in use."""
+        return self.rows * self.scale
+
+
+def _ladder(granules: int) -> list[tuple[int, int]]:
+    """(columns, granules_per_cell) of every zoom, the whole space first."""
+    steps = [(_COLUMNS_MIN, 1)]
+    while _rows_max(steps[-1][0]) * steps[-1][0] * steps[-1][1] < granules:
+        columns, per_cell = steps[-1]
+        wider = (columns * 2, 1) if columns < WIDTH else (columns, per_cell * 2)
+        steps.append(wider)
+    return steps[::-1]
+
+
+def _rows_max(columns: int) -> int:
+    return HEIGHT * columns // WIDTH
+
+
+def _window(first: int, step: tuple[int, int], granules: int) -> Window:
+    """A window of this zoom from the row of `first` on, never beyond the space."""
+    columns, per_cell = step
+    rows_all = -(-granules // (columns * per_cell))
+    rows = min(_rows_max(columns), rows_all)
+    row = min(max(first // (columns * per_cell), 0), rows_all - rows)
+    return Window(row * columns * per_cell, per_cell, columns, rows)
+
+
+def whole(granules: int) -> Window:
+    """The window that shows a whole space, with the shortest rows that do."""
+    return _window(0, _ladder(granules)[0], granules)
+
+
+def locate(window: Window, x: float, y: float) -> int | None:
+    """The granule in the middle of the cell under a pixel of the image; None beside the map."""
+    column, row = int(x // window.scale), int(y // window.scale)
+    if not (0 <= column < window.columns and 0 <= row < window.rows):
+        return None
+    cell = row * window.columns + column
+    return window.first + cell * window.granules_per_cell
+
+
+def zoom(window: Window, granule: int, steps: int, granules: int) -> Window:
+    """Zoomed in (steps > 0) or out; `granule` stays at its height on the map, if it can."""
+    ladder = _ladder(granules)
+    step = ladder.index((window.columns, window.granules_per_cell)) + steps
+    columns, per_cell = ladder[min(max(step, 0), len(ladder) - 1)]
+    share = (granule - window.first) / (window.end - window.first)
+    above = int(share * _rows_max(columns)) * columns * per_cell
+    return _window(granule - above, (columns, per_cell), granules)
+
+
+def pan(window: Window, rows: int, granules: int) -> Window:
+    """Moved down by so many rows, never beyond the space."""
+    first = window.first + rows * window.row_granules
+    return _window(first, (window.columns, window.granules_per_cell), granules)
+
+
+def showing(granule: int, size: int, granules: int) -> Window:
+    """The closest window in which `size` granules from `granule` on fill at most an eighth."""
+    fitting = [step for step in _ladder(granules) if _rows_max(step[0]) * step[0] * step[1] >= 8 * size]
+    columns, per_cell = (fitting or _ladder(granules)[:1])[-1]
+    above = _rows_max(columns) // 2 * columns * per_cell
+    return _window(granule + size // 2 - above, (columns, per_cell), granules)
+
+
+def columns(
+    blocks: np.ndarray,
+    ranges: np.ndarray,
+    granules: int,
+    granule_bytes: int,
+    window: Window,
+    colouring: str = theme.BY_SIZE,
+) -> dict[str, Any]:
+    """The image (u1[HEIGHT, WIDTH], palette indices) of BLOCK[] for `draw`, and where it goes.
+
+    ranges: i8[n, 2] granules in service; granules: end of the space.
+    """
+    assert is_power_of_two(window.columns)
+    assert is_power_of_two(window.granules_per_cell)
+    categories = theme.categories(blocks, colouring, granule_bytes)
+    shape = (window.rows, window.columns)
+    cells = rasterise(
+        blocks, categories, ranges, granules, window.first, window.granules_per_cell, *shape
+    )
+    image = np.zeros((HEIGHT, WIDTH), np.uint8)
+    image[: window.height] = _enlarge(cells, window.scale)
+    if window.scale >= _EDGES_FROM:
+        _draw_edges(image, blocks, window)
+    return {"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]}
+
+
+def _enlarge(cells: np.ndarray, scale: int) -> np.ndarray:
+    return cells if scale == 1 else cells.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def _draw_edges(image: np.ndarray, blocks: np.ndarray, window: Window) -> None:
+    """Lines on the left and upper side of every block in a window of one granule per cell."""
+    first, last = np.searchsorted(blocks["granule"], [window.first, window.end])
+    starts = blocks["granule"][first:last] - window.first
+    holders = np.zeros(window.rows * window.columns, np.int64)
+    holders[starts] = starts + 1
+    sizes = np.left_shift(np.int64(1), blocks["order"][first:last].astype(np.int64))
+    ends = starts + sizes
+    inside = ends < len(holders)
+    marks = holders.copy()
+    np.maximum.at(marks, ends[inside], ends[inside] + 1)
+    holder = np.maximum.accumulate(marks).reshape(window.rows, window.columns)
+    left = np.ones_like(holder, bool)
+    left[:, 1:] = holder[:, 1:] != holder[:, :-1]
+    upper = np.ones_like(holder, bool)
+    upper[1:] = holder[1:] != holder[:-1]
+    scale, height = window.scale, window.height
+    used = image[:height] >= theme.USED
+    rows, columns_ = np.arange(height) % scale == 0, np.arange(WIDTH) % scale == 0
+    lines = (_enlarge(left, scale) & columns_) | (_enlarge(upper, scale) & rows[:, None])
+    image[:height][lines & used] = theme.EDGE
+
+
+def outline(window: Window, granule: int, size: int) -> tuple[list[float], list[float]]:
+    """(xs, ys): the border, in pixels, of `size` granules from `granule` on; empty if not shown.
+
+    At most three rectangles in one polygon: the end of a row, full rows, the beginning of one.
+    """
+    first, last = max(granule, window.first), min(granule + size, window.end)
+    if first >= last:
+        return [], []
+    per_cell, wide = window.granules_per_cell, window.columns
+    low = (first - window.first) // per_cell
+    high = -(-(last - window.first) // per_cell)
+    (top, left), (bottom, right) = divmod(low, wide), divmod(high - 1, wide)
+    right += 1
+    if top == bottom:
+        xs, ys = [left, right, right, left, left], [top, top, top + 1, top + 1, top]
+    else:
+        xs = [left, wide, wide, right, right, 0, 0, left, left]
+        ys = [top, top, bottom, bottom, bottom + 1, bottom + 1, top + 1, top + 1, top]
+    return [x * window.scale for x in xs], [y * window.scale for y in ys]
+
+
+def place(window: Window, granule: int) -> tuple[float, float] | None:
+    """The middle of a granule's cell, in pixels of the image; None if it is not shown."""
+    if not window.first <= granule < window.end:
+        return None
+    row, column = divmod((granule - window.first) // window.granules_per_cell, window.columns)
+    return (column + 0.5) * window.scale, (row + 0.5) * window.scale
+
+
+def ticks(window: Window, granule_bytes: int) -> tuple[dict[int, str], dict[int, str]]:
+    """Labels of the horizontal axis (offset in a row) and the vertical one (address of a row)."""
+    row_bytes = window.row_granules * granule_bytes
+    across = {
+        WIDTH * quarter // 4: f"+{format_size(row_bytes * quarter // 4)}" for quarter in (1, 2, 3)
+    }
+    step = max(window.rows // 5, 1)
+    down = {
+        row * window.scale: _address(window.first * granule_bytes + row * row_bytes)
+        for row in range(0, window.rows, _round_step(step))
+    }
+    return across, down
+
+
+def _round_step(step: int) -> int:
+    return 1 << (step.bit_length() - 1) if step & (step - 1) else step
+
+
+def _address(address: int) -> str:
+    """An address as a size where that is exact and short, else in hexadecimal."""
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB")):
+        if address and address % (unit >> 2) == 0 and address >= unit:
+            return f"{address / unit:g} {name}"
+    return f"{address:#x}" if address else "0"
+
+
+def source() -> ColumnDataSource:
+    """An empty image; frames change it in place."""
+    image = np.zeros((HEIGHT, WIDTH), np.uint8)
+    return ColumnDataSource({"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]})
+
+
+def draw(
+    title: str, image: ColumnDataSource, shapes: ColumnDataSource, marks: ColumnDataSource
+) -> Any:
+    """A map: the image, outlines (xs, ys, colour) and marks (x, y, marker, colour) over it."""
+    plot = figure(
+        title=title,
+        x_range=Range1d(0, WIDTH),
+        y_range=Range1d(HEIGHT, 0),
+        height=250,
+        sizing_mode="stretch_width",
+        tools=[WheelZoomTool(speed=0)],  # moves nothing, but keeps the page from scrolling
+    )
+    plot.toolbar.active_scroll = plot.toolbar.tools[0]
+    last = theme.EDGE
+    mapper = LinearColorMapper(theme.palette(light=True), low=-0.5, high=last + 0.5)
+    plot.image("image", "x", "y", "dw", "dh", source=image, color_mapper=mapper, name="cells")
+    plot.multi_line("xs", "ys", source=shapes, line_color="white", line_width=5)
+    plot.multi_line("xs", "ys", source=shapes, line_color="colour", line_width=2.5)
+    plot.scatter(
+        "x", "y", marker="marker", source=marks, size=11, line_color="white", fill_color="colour"
+    )
+    plot.xaxis.ticker, plot.yaxis.ticker = FixedTicker(ticks=[]), FixedTicker(ticks=[])
+    plot.grid.visible = False
+    theme.compact(plot)
+    return plot
+
+
+def label(plot: Any, window: Window, granule_bytes: int) -> None:
+    """Put the window's addresses on the axes, and fit the plot to the rows in use."""
+    across, down = ticks(window, granule_bytes)
+    for axis, labels in ((plot.xaxis[0], across), (plot.yaxis[0], down)):
+        axis.ticker.ticks = list(labels)
+        axis.major_label_overrides = dict(labels)
+    plot.y_range.start = window.height

@@ -1,0 +1,78 @@
+"""The specification in plain Python: sets of granules, a dict of live blocks."""
+
+from dataclasses import dataclass, field
+
+from potadlab.core.layout import NONE, Outcome
+
+
+@dataclass
+class Model:
+    """Granules free, live or failed; zones are (start, end), blocks do not cross them."""
+
+    zones: list[tuple[int, int]]
+    free: set[int] = field(default_factory=set)
+    live: dict[int, int] = field(default_factory=dict)  # first granule -> order
+    failed: set[int] = field(default_factory=set)
+
+    def row(self, start: int, granules: int) -> set[int]:
+        return set(range(start, start + granules))
+
+    def places(self, granules: int, align: int) -> list[int]:
+        """Every aligned start of a free row, within a zone."""
+        return [
+            start
+            for low, high in self.zones
+            for start in range(-(-low // align) * align, high - granules + 1, align)
+            if self.row(start, granules) <= self.free
+        ]
+
+    def add(self, start: int, end: int) -> None:
+        self.free |= set(range(start, end))
+
+    def take(self, start: int, order: int) -> None:
+        row = self.row(start, 1 << order)
+        assert start % (1 << order) == 0, "aligned to its size"
+        assert row <= self.free, "only what is free is handed out"
+        self.free -= row
+        self.live[start] = order
+
+    def release(self, start: int) -> int:
+        order = self.live.pop(start, NONE)
+        if order != NONE:
+            self.free |= self.row(start, 1 << order) - self.failed
+        return order
+
+    def split(self, start: int, order: int) -> int:
+        whole = self.live.get(start, NONE)
+        if whole < order:
+            return NONE
+        for piece in range(start, start + (1 << whole), 1 << order):
+            self.live[piece] = order
+        return whole
+
+    def holder(self, granule: int) -> int:
+        for start, order in self.live.items():
+            if start <= granule < start + (1 << order):
+                return start
+        return NONE
+
+    def fail(self, granule: int) -> Outcome:
+        if granule in self.failed:
+            return Outcome.POISONED_BEFORE
+        if granule in self.free:
+            self.free.remove(granule)
+            self.failed.add(granule)
+            return Outcome.POISONED_FREE
+        if self.holder(granule) != NONE:
+            self.failed.add(granule)
+            return Outcome.POISONED_LIVE
+        return Outcome.OUTSIDE
+
+    def unpoison(self, granule: int) -> Outcome:
+        if granule not in self.failed:
+            return Outcome.IGNORED
+        self.failed.remove(granule)
+        if self.holder(granule) != NONE:
+            return Outcome.POISONED_LIVE
+        self.free.add(granule)
+        return Outcome.DONE

@@ -1,0 +1,114 @@
+"""`potadlab lab`: a private notebook, the right kernel, a server that only this machine reaches."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from potadlab import launch
+from potadlab.bundled import notebook
+from potadlab.errors import PotadError
+
+STARTED_WITHIN_S = 240  # the core is compiled first, if it is not yet
+
+
+def test_a_changed_notebook_is_set_aside_not_lost(tmp_path):
+    source = notebook("lab")
+    copy = launch.fresh_copy(source, tmp_path)
+    assert copy.read_bytes() == source.read_bytes()
+    book = json.loads(copy.read_text())
+    book["cells"][-1]["source"] = ["mine"]
+    copy.write_text(json.dumps(book))
+    launch.fresh_copy(source, tmp_path)
+    assert copy.read_bytes() == source.read_bytes()
+    (aside,) = set(tmp_path.iterdir()) - {copy}
+    assert json.loads(aside.read_text()) == book
+
+
+def test_a_notebook_that_only_ran_is_replaced(tmp_path):
+    copy = launch.fresh_copy(notebook("lab"), tmp_path)
+    book = json.loads(copy.read_text())
+    book["cells"][-1]["execution_count"] = 7
+    copy.write_text(json.dumps(book))
+    launch.fresh_copy(notebook("lab"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lab.ipynb"]
+
+
+def test_the_kernel_is_this_python(tmp_path):
+    folder = launch.write_kernelspec(tmp_path)
+    spec = json.loads((folder / "kernels" / "python3" / "kernel.json").read_text())
+    assert spec["argv"][0] == sys.executable
+
+
+def test_a_taken_port_is_told():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PotadError, match=f"port {port} is taken"):
+            launch.port_to_use(port)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A running lab: its address, its token, the folder that is its user's."""
+    environment = {
+        **os.environ,
+        "XDG_DATA_HOME": str(tmp_path),
+        "JUPYTER_CONFIG_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "potadlab", "lab", "--no-browser"]
+    told = tmp_path / "told.txt"
+    with told.open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, env=environment)
+    try:
+        yield (*wait_for_address(told, process), tmp_path)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def wait_for_address(told: Path, process: subprocess.Popen) -> tuple[str, str]:
+    for _ in range(STARTED_WITHIN_S * 5):
+        assert process.poll() is None, told.read_text()
+        found = re.search(
+            r"(http://127\.0\.0\.1:\d+)/lab/tree/lab\.ipynb\?token=(\w+)", told.read_text()
+        )
+        if found and answers(found[1]):
+            return found[1], found[2]
+        time.sleep(0.2)
+    raise AssertionError(told.read_text())
+
+
+def answers(address: str) -> bool:
+    try:
+        return urllib.request.urlopen(f"{address}/api", timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def test_the_lab_serves_a_copy_behind_a_token(lab):
+    address, token, folder = lab
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{address}/api/contents", timeout=20)
+    page = (
+        urllib.request.urlopen(f"{address}/lab/tree/lab.ipynb?token={token}", timeout=20)
+        .read()
+        .decode()
+    )
+    assert '"name": "potadlab"' in page  # the extension that runs the notebook
+    assert (folder / "potadlab" / "notebooks" / "lab.ipynb").exists()
+    request = urllib.request.Request(
+        f"{address}/api/kernelspecs", headers={"Authorization": f"token {token}"}
+    )
+    specs = json.load(urllib.request.urlopen(request, timeout=20))["kernelspecs"]
+    assert specs["python3"]["spec"]["argv"][0] == sys.executable

@@ -1,0 +1,139 @@
+"""Habits that hold the architecture, as tests: each message says what to do instead."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "potadlab"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+SOURCES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))]
+TREES = {path: ast.parse(path.read_text()) for path in MODULES}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TEXTS = [
+    *SOURCES,
+    *NOTEBOOKS,
+    *(path for place in ("*.md", "*/*.md", "notebooks/*.py") for path in sorted(ROOT.glob(place))),
+    *sorted(PACKAGE.rglob("*.js")),
+    *(ROOT / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run")),
+]
+FUNCTION_LINES_MAX = 50
+DECORATORS = {"kernel", "generic", "machine"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def places(path: Path, nodes: Iterator[ast.AST]) -> list[str]:
+    return [f"{name_of(path)}:{node.lineno}" for node in nodes]
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body, without its docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def is_long(node: ast.AST) -> bool:
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    return isinstance(node, functions) and code_lines(node) > FUNCTION_LINES_MAX
+
+
+def is_print(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+
+
+def is_numba(node: ast.AST) -> bool:
+    """An import of Numba, or of our own decorators."""
+    if isinstance(node, ast.Import):
+        return any(alias.name.split(".")[0] == "numba" for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        module = (node.module or "").split(".")
+        names = {alias.name for alias in node.names}
+        return module[0] == "numba" or (module[-1] == "_jit" and bool(names & DECORATORS))
+    return False
+
+
+def offenders(is_one, modules=MODULES) -> list[str]:
+    return [
+        place for path in modules for place in places(path, filter(is_one, ast.walk(TREES[path])))
+    ]
+
+
+def test_functions_are_short():
+    assert not offenders(is_long), "name the steps, and make each a function"
+
+
+def test_modules_say_what_they_are():
+    silent = [name_of(p) for p, tree in TREES.items() if tree.body and not ast.get_docstring(tree)]
+    assert not silent, "begin with one sentence of what it is for"
+
+
+def test_the_library_does_not_print():
+    assert not offenders(is_print), "return it, or give it to `progress`"
+
+
+def test_numba_stays_in_core():
+    outside = [path for path in MODULES if PACKAGE / "core" not in path.parents]
+    assert not offenders(is_numba, outside), "the digest of the cache covers core/ only"
+
+
+def test_decorators_of_numba_stand_in_one_file():
+    decorating = re.compile(r"@(numba\.)?(njit|jit|vectorize|guvectorize|cfunc|jitclass)\b")
+    found = [name_of(path) for path in MODULES if decorating.search(path.read_text())]
+    assert not found, "use `kernel` and `generic` of core/_jit.py: they know the cache"
+
+
+def test_nothing_is_left_undone():
+    marks = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "NotImplemented" + "Error"]))
+    found = [name_of(path) for path in SOURCES if marks.search(path.read_text())]
+    assert not found, "finish it, or open an issue"
+
+
+def test_no_machine_is_named():
+    machine = re.compile(
+        r"(?<![\w.])/(work|root|home/\w+)/|https?://[\w.-]*(pypi|pythonhosted|npmjs)"
+    )
+    found = [name_of(path) for path in TEXTS if machine.search(path.read_text())]
+    assert not found, "these places exist on one machine only"
+
+
+# ---- notebooks -------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=name_of)
+def path(request):
+    return request.param
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+def test_notebooks_have_no_outputs(path):
+    cells = json.loads(path.read_text())["cells"]
+    run = [n for n, cell in enumerate(cells) if cell.get("outputs") or cell.get("execution_count")]
+    assert not run, "clear all outputs before saving"
+
+
+def test_notebooks_are_clients(path):
+    cells = json.loads(path.read_text())["cells"]
+    codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    defining = [code for code in codes if re.search(r"^(def|class) ", code, re.MULTILINE)]
+    assert not defining, "a helper wants a test and a module"
+
+
+def test_notebooks_are_paired(path):
+    pair = path.with_suffix(".py")
+    assert pair.exists(), f"jupytext --sync {name_of(path)}"
+    sides = [
+        [(cell.cell_type, cell.source) for cell in jupytext.read(side).cells]
+        for side in (path, pair)
+    ]
+    assert sides[0] == sides[1], f"{path.name} and {pair.name} differ: jupytext --sync"
