@@ -3,6 +3,7 @@
 import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Case:
         return np.array([(z.start, z.end) for z in reversed(self.space.zones)], np.int64)
 
 
-def begun(name: str, case: Case):
+def begun(name: str, case: Case) -> tuple[Any, np.ndarray]:
     """(state, where): an allocator in which the start is live and nothing has happened yet."""
     makers = {**allocators.ALLOCATORS, "null": allocators.NULL}
     if name not in makers:
@@ -232,7 +233,7 @@ def _take_census(
     )
 
 
-def _bytes(name: str, state, case: Case, counted: Census) -> dict[str, int]:
+def _bytes(name: str, state: Any, case: Case, counted: Census) -> dict[str, int]:
     """Bytes of each structure at the end; what a name of Linux's holds in one stands under one."""
     in_service = int(counted.live_granules[-1].sum())
     in_service += int((counted.free_blocks[-1] << np.arange(census.ORDERS)).sum())

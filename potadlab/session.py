@@ -6,6 +6,7 @@ it is replayed again in every allocator, and the untouched run stays as a branch
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -149,7 +150,7 @@ class Session:
         return self.runs[name].in_service(index)
 
     def describe(self, name: str, index: int, granule: int) -> Descriptor | None:
-        """The descriptor of the block that holds `granule`, None if it is free or out of service."""
+        """What holds `granule` after `index` ops, None if it is free or out of service."""
         run, unit = self.runs[name], self.space.granule_bytes
         live, poisoned = run.live(index), granule in run.poison(index)
         at = holds(live, granule)
@@ -280,9 +281,7 @@ def _claim_words(name: str, outcome: Outcome) -> str:
     if outcome == Outcome.IGNORED:
         return "a record cannot answer a claim"
     if name == "buddy":
-        return (
-            "no free block of this size: the buddy core gives one block of at most 4 MiB of pages"
-        )
+        return "no free block of this size: the buddy core gives one block, of at most 4 MiB"
     return "given up: not as many free chunks in a row, down to the alignment"
 
 
@@ -315,7 +314,7 @@ def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> 
 
 
 def replay(
-    trace: Trace, allocators: Sequence[str] = ("potad", "buddy", "recorded"), **options
+    trace: Trace, allocators: Sequence[str] = ("potad", "buddy", "recorded"), **options: Any
 ) -> Session:
     """Replay `trace` in each allocator, side by side."""
     if not is_power_of_two(trace.granule_bytes):

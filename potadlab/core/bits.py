@@ -15,8 +15,13 @@ WORD_BITS = 64
 ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 # bit i is set where an aligned run of 2, 4, 8, 16, 32 bits may begin
 _STARTS = np.array(
-    [0x5555_5555_5555_5555, 0x1111_1111_1111_1111, 0x0101_0101_0101_0101]
-    + [0x0001_0001_0001_0001, 0x0000_0001_0000_0001],
+    [
+        0x5555_5555_5555_5555,
+        0x1111_1111_1111_1111,
+        0x0101_0101_0101_0101,
+        0x0001_0001_0001_0001,
+        0x0000_0001_0000_0001,
+    ],
     np.uint64,
 )
 STARTS_1, STARTS_2, STARTS_4, STARTS_8, STARTS_16 = _STARTS

@@ -27,7 +27,7 @@ CHANGE = np.dtype(
 
 @kernel
 def name_handles(blocks, ops, named):
-    """named[handle] (NAMED[]) from the blocks at the start and the ops; pieces are as their whole."""
+    """named[handle] (NAMED[]) from the blocks at the start and the ops."""
     for i in range(len(blocks)):
         block, name = blocks[i], named[blocks[i]["handle"]]
         name["time_ns"], name["owner"] = block["time_ns"], block["owner"]
@@ -111,7 +111,7 @@ def _change(out, count, granule, handle, order, alive):
 
 @kernel
 def merge(before, moves, named, after):
-    """Blocks `before` (BLOCK[]) and the changes since (CHANGE[]), both in address order, to `after`.
+    """BLOCK[] `before` and the CHANGE[] since, both in address order, to BLOCK[] `after`.
 
     Of several changes at one granule the last counts; returns how many blocks were written.
     """

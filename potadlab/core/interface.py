@@ -1,4 +1,4 @@
-"""What every allocator and every lookup can do.  States are NamedTuples of arrays, changed in place.
+"""What every allocator and lookup can do.  States are NamedTuples of arrays, changed in place.
 
 `granule` is always absolute in the space.  Refusal is a value (NONE), a fault of ours an assert.
 """
@@ -33,7 +33,7 @@ def release(state, granule):
 
 @generic
 def split(state, granule, order):
-    """Make the live block at `granule` into blocks of 2**order granules; return its order, or NONE."""
+    """Make the live block at `granule` into blocks of 2**order; return its own order, or NONE."""
 
 
 @generic

@@ -35,14 +35,10 @@ class Outcome(IntEnum):
 
     DONE = 0
     REFUSED = 1  # no place
-    ABSENT = (
-        2  # the op's block is not alive here: refused before, dropped at a cold start, destroyed
-    )
+    ABSENT = 2  # the op's block is not alive here: refused before, or a cold start
     IGNORED = 3  # this allocator has no such verb, or nothing is left to do
     POISONED_FREE = 4  # FAIL: the granule was free and has left service
-    POISONED_LIVE = (
-        5  # FAIL: a live block holds it; its owner is told, it leaves service at release
-    )
+    POISONED_LIVE = 5  # FAIL: a live block holds it; its owner is told, it leaves at release
     POISONED_BEFORE = 6  # FAIL: it had failed before
     OUTSIDE = 7  # the granule is not in service
 
@@ -64,8 +60,8 @@ class Flag(IntFlag):
 OP = np.dtype(
     [
         ("time_ns", "i8"),  # since the start of the recording
-        # where: FAIL, UNPOISON, PIN, UNPIN, ADD_MEMORY: which granule; ALLOCATE: where the
-        # recorded kernel placed it (only `recorded` looks); else NONE
+        # FAIL, UNPOISON, PIN, UNPIN, ADD_MEMORY: which granule; ALLOCATE, RELEASE, SPLIT: where
+        # the recorded kernel had the block (only `recorded` looks); else NONE
         ("granule", "i8"),
         ("granules", "i8"),  # CLAIM, RELEASE_CLAIM, ADD_MEMORY: how many in a row; else 2**order
         ("handle", "i4"),  # names the block while it lives, whatever its place

@@ -67,7 +67,7 @@ def new(zones: np.ndarray) -> Tree:
 
 
 def tree_bytes(tree: Tree) -> int:
-    """Bytes of the levels for the zones' own granules (the rest of the mapping is never touched)."""
+    """Bytes of the levels for the zones' own granules; the rest of the mapping is never touched."""
     total = 0
     for start, end in tree.zones:
         for level in range(tree.top + 1):

@@ -1,7 +1,9 @@
 """How long it takes from a physical address to the descriptor: measured, by structure."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,14 +83,14 @@ def _measure_one(name: str, blocks: np.ndarray, granules: int, addresses: np.nda
     )
 
 
-def _seconds(kernel, index, addresses: np.ndarray) -> float:
+def _seconds(kernel: Callable, index: Any, addresses: np.ndarray) -> float:
     kernel(index, addresses[:1])  # compile outside the time
     before = time.perf_counter()
     kernel(index, addresses)
     return time.perf_counter() - before
 
 
-def _samples_ns(index, addresses: np.ndarray) -> np.ndarray:
+def _samples_ns(index: Any, addresses: np.ndarray) -> np.ndarray:
     ticks, nothing = np.zeros(len(addresses) // BATCH, np.int64), np.zeros(1000, np.int64)
     time_batches(index, addresses, BATCH, ticks[:1])
     time_nothing(nothing)
@@ -99,7 +101,7 @@ def _samples_ns(index, addresses: np.ndarray) -> np.ndarray:
     return np.maximum(ticks - int(np.median(nothing)), 0) * ns_per_tick / BATCH
 
 
-def _bytes(index, granules: int, blocks: int) -> int:
+def _bytes(index: Any, granules: int, blocks: int) -> int:
     if isinstance(index, Heads):
         return sum(lookup_bytes(index, blocks).values())
     return granules * FRAME_BYTES

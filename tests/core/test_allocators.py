@@ -69,9 +69,11 @@ def claim(name, state, model, size, align_order):
         able = [largest] if granules == 1 << largest and able[:1] == [largest] else []
         tried = [largest]
     if not able:
-        assert start == NONE and steps == len(tried)
+        assert start == NONE
+        assert steps == len(tried)
         return {}
-    assert order == able[0] and steps == tried.index(able[0]) + 1, "the first step that can"
+    assert order == able[0]
+    assert steps == tried.index(able[0]) + 1, "the first step that can"
     for chunk in range(start, start + granules, 1 << order):
         model.take(int(chunk), int(order))
     return {int(chunk): (3, 5) for chunk in range(start, start + granules, 1 << order)}
@@ -141,7 +143,7 @@ def test_every_verb_does_what_the_model_does(name, requests):
 
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_release_inside_a_block_or_of_free_memory_is_refused(name):
-    state, model = start_of(name)
+    state, _ = start_of(name)
     granule = int(interface.allocate(state, 3, 3, 0, 208))
     assert interface.release(state, granule + 1) == NONE
     assert interface.release(state, 450) == NONE
@@ -150,7 +152,7 @@ def test_release_inside_a_block_or_of_free_memory_is_refused(name):
 
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_a_failed_granule_leaves_alone(name):
-    state, model = start_of(name)
+    state, _ = start_of(name)
     granule = int(interface.allocate(state, 4, 3, 0, 208))
     assert interface.fail(state, granule + 5) == Outcome.POISONED_LIVE
     assert interface.fail(state, granule + 5) == Outcome.POISONED_BEFORE
@@ -190,8 +192,10 @@ def test_buddy_expands_and_merges_as_linux():
     assert interface.allocate(state, 0, 3, 0, NONE) == 1
     assert interface.allocate(state, 1, 3, 0, NONE) == 2
     assert interface.release(state, 1) == 0  # its buddy, 0, is live: no merge
-    assert areas[0]["first"] == 1 and areas[0]["blocks"] == 1
+    assert areas[0]["first"] == 1
+    assert areas[0]["blocks"] == 1
     assert interface.release(state, 0) == 0  # merges to [0, 2), stops at live [2, 4)
-    assert areas[0]["blocks"] == 0 and areas[1]["first"] == 0
+    assert areas[0]["blocks"] == 0
+    assert areas[1]["first"] == 0
     assert interface.release(state, 2) == 1  # all merge to the one block of order 10
     assert [int(a["blocks"]) for a in areas[:11]] == [0] * 10 + [1]

@@ -80,7 +80,8 @@ def test_runs_are_the_aligned_runs(word):
 @given(st.integers(0, 40), st.integers(1, 2**20))
 def test_largest_order_is_aligned_and_fits(granule, granules):
     order = int(bits.largest_order(granule, granules))
-    assert granule % 2**order == 0 and 2**order <= granules
+    assert granule % 2**order == 0
+    assert 2**order <= granules
     assert granule % 2 ** (order + 1) or 2 ** (order + 1) > granules
 
 
