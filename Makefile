@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CORE_TESTS := tests/core tests/test_raster.py
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test test-python test-checked lint clean browser
@@ -17,10 +16,10 @@ test: $(VENV)/.test browser ## run every test, compiled
 	$(BIN)/python -m pytest
 
 test-python: $(VENV)/.test ## the core's tests without compilation (for the debugger, for coverage)
-	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest $(CORE_TESTS)
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m core
 
 test-checked: $(VENV)/.test ## the core's tests, compiled with bounds checks
-	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest $(CORE_TESTS)
+	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -m core
 
 lint: $(VENV)/.test ## style, layout, types, who may import whom
 	$(BIN)/ruff check .

@@ -8,12 +8,13 @@
 #     name: python3
 # ---
 
-# %% [markdown]
-# # The lab
-# Memory of a recorded machine, as POTAD, Linux's buddy allocator and the recorded kernel itself place it. Press *Play*, drag the time, click a map; then let that address fail, or claim contiguous memory.
-
-# %%
+# %% jupyter={"source_hidden": true}
 import potadlab as pl
 
 dashboard = pl.lab.Dashboard("compile_redis")
 dashboard
+
+# %% [markdown]
+# Memory of a recorded machine, as POTAD, Linux's buddy allocator and the recorded kernel place it.
+# *Play* it, or drag the time. On a map, the wheel zooms, dragging moves, a click pauses and shows
+# the block; then let that address fail, or claim contiguous memory. *Undo* goes back.

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     except PotadError as error:
         _fail(error, str(error), 1)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         said = " ".join(str(error).split()) or "no more is known"
@@ -116,49 +116,51 @@ def replay(
     """
     if cold and snapshot:
         raise click.UsageError("--cold and --snapshot exclude each other")
-    if space and "recorded" in allocators:
-        raise click.UsageError("recorded needs the recorded machine's memory: leave --space out")
+    if html and html == json_file:
+        raise click.UsageError("--html and --json need a file each")
+    flat = None if space is None else Space.ram(space)
+    _check_names(allocators, lookups, flat)
     inputs = [*traces, *filter(None, [snapshot])]
     with ExitStack() as stack:  # an output that cannot be written is told before the work
         page = stack.enter_context(output(html, inputs)) if html else None
         numbers = stack.enter_context(output(json_file, inputs)) if json_file else None
-        _compile()
+        _compile(traces)
         progress = stack.enter_context(_progress())
-        flat = Space.ram(space) if space else None
+        from . import report
+
         runs = []
         for name in traces:
             trace = _read(name, snapshot, cold, progress)
-            runs.append(_replay(trace, allocators, lookups, flat, progress))
-        _write(runs, page, numbers, progress)
+            run = report.replay(trace, allocators, lookups=lookups, space=flat, progress=progress)
+            runs.append(run)
+        if page and html:
+            _put(page, html, report.html_page(runs, progress))
+        if numbers and json_file:
+            found = [run.as_dict() for run in runs]
+            _put(numbers, json_file, _json(found[0] if len(found) == 1 else found))
     if json_file != "-":
         _show(runs)
     if html:
         click.echo(f"wrote {html}: open it in a browser", err=True)
 
 
-def _replay(
-    trace: "Trace",
-    allocators: tuple[str, ...],
-    lookups: tuple[str, ...],
-    space: Space | None,
-    progress: "Progress",
-) -> "Run":
-    from . import report
-
-    return report.replay(trace, allocators, lookups=lookups, space=space, progress=progress)
-
-
-def _write(
-    runs: "list[Run]", page: IO[str] | None, numbers: IO[str] | None, progress: "Progress"
+def _check_names(
+    allocators: tuple[str, ...], lookups: tuple[str, ...], space: Space | None
 ) -> None:
-    from . import report
+    """Raises UsageError, before any work, for a name that is not there or cannot serve."""
+    from .core.allocators import ALLOCATORS
+    from .core.lookups import LOOKUPS
 
-    if page:
-        page.write(report.html_page(runs, progress))
-    if numbers:
-        found = [run.as_dict() for run in runs]
-        json.dump(found[0] if len(found) == 1 else found, numbers, indent=1)
-        numbers.write("\n")
+    for names, known in ((allocators, ALLOCATORS), (lookups, LOOKUPS)):
+        for name in names:
+            if name not in known:
+                raise click.UsageError(f"no {name!r} is there: choose among {', '.join(known)}")
+    if space and "recorded" in allocators:
+        raise click.UsageError("recorded needs the recorded machine's memory: leave --space out")
+
+
+def _json(found: Any) -> str:
+    return json.dumps(found, indent=1) + "\n"
 
 
 def _show(runs: "list[Run]") -> None:
@@ -191,9 +193,8 @@ def info(file: str, snapshot: str | None, as_json: str | None) -> None:
         numbers = stack.enter_context(output(as_json, inputs)) if as_json else None
         progress = stack.enter_context(_progress())
         trace = _read(file, snapshot, False, progress)
-        if numbers:
-            json.dump(trace.info(), numbers, indent=1)
-            numbers.write("\n")
+        if numbers and as_json:
+            _put(numbers, as_json, _json(trace.info()))
     if not numbers:
         from rich.console import Console
 
@@ -244,24 +245,37 @@ def output(name: str, inputs: Sequence[str] = ()) -> Iterator[IO[str]]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     if any(path.resolve() == Path(other).resolve() for other in inputs):
         raise PotadError(f"{name}: is also read; choose another file to write")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
+    if path.is_dir():
+        raise PotadError(f"{name}: is a folder; choose a file to write")
+    with _told(name):
         file = part.open("w", encoding="utf-8")
-    except OSError as error:
-        raise PotadError(
-            f"{name}: cannot be written ({error.strerror}); choose another file"
-        ) from error
     try:
-        with file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise PotadError(
-            f"{name}: cannot be written ({error.strerror}); nothing was kept"
-        ) from error
+        yield file
+        with _told(name):
+            file.close()
+            part.replace(path)
     finally:
+        with suppress(OSError):
+            file.close()
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """A failure to write becomes one line that names the file."""
+    try:
+        yield
+    except BrokenPipeError:  # the reader has enough
+        raise
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise PotadError(f"{name}: cannot be written ({said}); choose another file") from error
+
+
+def _put(file: IO[str], name: str, text: str) -> None:
+    with _told(name):
+        file.write(text)
+        file.flush()
 
 
 @contextmanager
@@ -284,10 +298,14 @@ def _progress() -> Iterator["Progress"]:
         yield lambda share, what: bar.update(task, description=what, completed=share)
 
 
-def _compile() -> None:
+def _compile(traces: Sequence[str] = ()) -> None:
+    """Compile once per machine; `traces` that are none at all are told before."""
     from . import warm
+    from .traces import parquet
 
     if warm.missing():
+        for name in traces:
+            parquet.read(_find(name), parquet.TRACE, "trace")
         click.echo("compiling the allocator core (once per machine) ...", err=True)
         with _progress() as tell:
             warm.compile_all(tell)

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import secrets
-import shutil
 import socket
 import sys
 import time
@@ -89,8 +88,10 @@ def fresh_copy(source: Path, folder: Path) -> Path:
     if copy.exists() and _cells(copy) != _cells(source):
         aside = copy.with_stem(f"{copy.stem}-{time.strftime('%Y%m%d-%H%M%S')}")
         copy.rename(aside)
-        sys.stderr.write(f"Your changed notebook is kept as {aside}\n")
-    shutil.copyfile(source, copy)
+        sys.stderr.write(f"Your earlier notebook is kept as {aside}\n")
+    book = json.loads(source.read_text(encoding="utf-8"))
+    book["metadata"].pop("jupytext", None)  # or Jupytext would pair the copy with a file of its own
+    copy.write_text(json.dumps(book, indent=1), encoding="utf-8")
     return copy
 
 

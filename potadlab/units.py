@@ -29,7 +29,7 @@ def parse_size(text: str | int) -> int:
 def format_size(size_bytes: int | float) -> str:
     """A size in the largest unit that leaves at least 1: "8 MiB", "1.5 TiB", "360 B"."""
     size, unit = float(size_bytes), 0
-    while abs(size) >= 1024 and unit < len(_UNITS) - 1:
+    while abs(size) >= 1023.5 and unit < len(_UNITS) - 1:
         size, unit = size / 1024, unit + 1
     number = f"{size:.0f}" if size == int(size) or abs(size) >= 100 else f"{size:.3g}"
     return f"{number} {_UNITS[unit]}"

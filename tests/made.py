@@ -19,7 +19,7 @@ def op(verb, handle=NONE, order=0, **fields):
 
 def ops_of(*ops):
     """OP[] of these ops, 10 ns apart unless they say when."""
-    made = np.array(ops, OP)
+    made = np.array(list(ops), OP)
     if not made["time_ns"].any():
         made["time_ns"] = np.arange(len(ops)) * 10
     return made

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potadlab import cli
+from potadlab import cli, warm
 from potadlab.bundled import datasets
+from potadlab.errors import BadTrace
 
 SMALL = str(datasets()["thp_split"])
 
@@ -47,6 +48,13 @@ def replayed(tmp_path_factory):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done, json.loads((folder / "run.json").read_text()), (folder / "run.html").read_text()
+
+
+@pytest.fixture
+def compiled():
+    """What the first start does is done, and says nothing more."""
+    if warm.missing():
+        warm.compile_all()
 
 
 # ---- what everyone tries first ---------------------------------------------------------------
@@ -94,6 +102,8 @@ def test_lazy_names():
         ["replay"],
         ["replay", SMALL, "--nonesuch"],
         ["replay", SMALL, "--space", "much"],
+        ["replay", SMALL, "--space", "0"],
+        ["replay", SMALL, "--html", "one", "--json", "one"],
         ["replay", SMALL, "--allocator", "nonesuch"],
         ["replay", SMALL, "--lookup", "nonesuch"],
         ["replay", SMALL, "--cold", "--snapshot", "x"],
@@ -104,7 +114,8 @@ def test_lazy_names():
     ],
     ids=" ".join,
 )
-def test_wrong_usage(potadlab, arguments):
+def test_wrong_usage(potadlab, arguments, monkeypatch):
+    monkeypatch.setattr(cli, "_read", lambda *_: pytest.fail("began to work"))
     code, out, err = potadlab(*arguments)
     assert (code, out) == (2, "")
     assert err
@@ -116,6 +127,10 @@ def test_wrong_usage(potadlab, arguments):
 
 def missing(folder: Path) -> None:
     pass
+
+
+def missing_trace() -> None:
+    raise BadTrace("x.parquet: no such file")
 
 
 def text(path: Path) -> None:
@@ -155,7 +170,7 @@ BAD = [missing, text, nothing, other_columns, truncated, no_rows, folder_instead
 
 @pytest.mark.parametrize("make", BAD)
 @pytest.mark.parametrize("command", ["info", "replay"])
-def test_bad_input(potadlab, tmp_path, command, make):
+def test_bad_input(potadlab, tmp_path, compiled, command, make):
     path = tmp_path / "bad.parquet"
     make(path)
     code, out, err = potadlab(command, str(path))
@@ -175,7 +190,25 @@ def test_bad_snapshot(potadlab, tmp_path, make):
     assert "bad.before.parquet" in err
 
 
-def test_space_too_small(potadlab):
+@pytest.mark.parametrize("make", [missing, text, other_columns])
+def test_bad_input_is_told_before_compiling(potadlab, tmp_path, monkeypatch, make):
+    monkeypatch.setattr(warm, "missing", lambda: True)
+    monkeypatch.setattr(warm, "compile_all", lambda _: pytest.fail("began to compile"))
+    path = tmp_path / "bad.parquet"
+    make(path)
+    code, _, err = potadlab("replay", str(path))
+    assert (code, err.count("\n")) == (1, 1)
+
+
+def test_what_is_compiled_says_so(potadlab, monkeypatch):
+    monkeypatch.setattr(warm, "missing", lambda: True)
+    monkeypatch.setattr(warm, "compile_all", lambda tell: tell(0.5, "compiling: potad"))
+    monkeypatch.setattr(cli, "_read", lambda *_: missing_trace())
+    _, _, err = potadlab("replay", SMALL)
+    assert err.startswith("compiling the allocator core (once per machine) ...\n")
+
+
+def test_space_too_small(potadlab, compiled):
     code, _, err = potadlab("replay", SMALL, "--space", "64KiB")
     assert code == 1
     assert err.splitlines()[-1].startswith("potadlab: ")

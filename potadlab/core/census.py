@@ -198,7 +198,16 @@ def _give_but(census, granule, order, poison):
 
 @kernel
 def _give(census, granule, order):
-    """Free a block, merged with its free buddies."""
+    """Free a block, merged with its free buddies; one of more than order_max in pieces of that."""
+    end = granule + (np.int64(1) << order)
+    order = min(order, np.int64(census.order_max))
+    while granule < end:
+        _give_piece(census, granule, order)
+        granule += np.int64(1) << order
+
+
+@kernel
+def _give_piece(census, granule, order):
     while order < census.order_max:
         buddy = buddy_of(granule, order)
         if not _same_zone(census, granule, buddy) or census.free_orders[buddy] != order + 1:
@@ -213,7 +222,16 @@ def _give(census, granule, order):
 
 @kernel
 def _take(census, granule, order):
-    """Take a block out of the free block that holds it; the rest stays free, split."""
+    """Take a block out of the free blocks that hold it; the rest stays free, split."""
+    end = granule + (np.int64(1) << order)
+    order = min(order, np.int64(census.order_max))
+    while granule < end:
+        _take_piece(census, granule, order)
+        granule += np.int64(1) << order
+
+
+@kernel
+def _take_piece(census, granule, order):
     found = order
     while census.free_orders[align_down(granule, found)] != found + 1:
         found += 1

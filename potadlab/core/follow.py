@@ -7,6 +7,8 @@ from .bits import cycles
 from .interface import erase, locate, store
 from .layout import NONE
 
+_NO_ANSWER = np.int64(-(1 << 63))  # what no lookup answers
+
 
 @kernel
 def store_all(index, blocks):
@@ -52,8 +54,8 @@ def locate_dependent(index, granules):
     """Look all up, each one only when the last has answered."""
     last = np.int64(0)
     for i in range(len(granules)):
-        # the answer enters the next address and leaves it unchanged; the compiler cannot know
-        last = _answer(index, granules[i] + (last & np.int64(1) << 62))
+        # the answer enters the next address and leaves it as it is; the compiler cannot know
+        last = _answer(index, granules[i] + np.int64(last == _NO_ANSWER))
     return last
 
 
@@ -63,7 +65,7 @@ def time_batches(index, granules, batch, ticks):
     for i in range(len(ticks)):
         before = cycles()
         last = locate_dependent(index, granules[i * batch : (i + 1) * batch])
-        ticks[i] = cycles() - before + (last & np.int64(1) << 62)
+        ticks[i] = cycles() - before + np.int64(last == _NO_ANSWER)
 
 
 @kernel

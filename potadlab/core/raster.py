@@ -73,7 +73,7 @@ def _first_block(blocks, categories, first):
 
 @kernel
 def _count_blocks(blocks, categories, block, low, high, counts):
-    """Add the granules in [low, high) to `counts`; return the next pixel's first block and the sum."""
+    """Add granules in [low, high) to `counts`; return the next pixel's first block and the sum."""
     used = 0
     while block < len(blocks) and blocks[block]["granule"] < high:
         start = blocks[block]["granule"]

@@ -35,8 +35,8 @@ def begin(state, ranges, blocks, where):
 def replay(state, ops, where, events, ranges, zones):
     """Apply `ops` to `state`; events[i] says what came of ops[i].
 
-    `where[handle]` is the first granule of each live block, NONE for the others; ranges and zones
-    are those that the state began with.
+    `where[handle]` is the first granule of each live block, NONE for the others; zones and ranges
+    are those that the state began with, and a row of zeros more for each ADD_MEMORY.
     """
     for i in range(len(ops)):
         op, event = ops[i], events[i]
@@ -107,10 +107,13 @@ def _add_memory(state, op, event, ranges, zones):
     for i in range(len(zones)):
         if zones[i, 0] <= start and end <= zones[i, 1]:
             event["outcome"] = Outcome.DONE
-    for i in range(len(ranges)):
-        if ranges[i, 0] < end and start < ranges[i, 1]:
+    row = 0
+    while row < len(ranges) and ranges[row, 1] != 0:
+        if ranges[row, 0] < end and start < ranges[row, 1]:
             event["outcome"] = Outcome.IGNORED  # a cold start has it in service already
+        row += 1
     if event["outcome"] == Outcome.DONE:
+        ranges[row, 0], ranges[row, 1] = start, end
         add(state, start, end)
 
 

@@ -6,6 +6,8 @@
 const PATIENCE_MS = 20000; // for Bokeh to put its figures up
 const HOVER_MS = 40; // at most this often
 const HOVER_LOST_MS = 1500; // then the answer will not come
+const WHEEL_STEP = 60; // a notch of a mouse is 100 or so; touch pads send many small ones
+const WHEEL_REST_MS = 300; // then a movement of the wheel is over
 
 const documents = () => (window.Bokeh && window.Bokeh.documents) || [];
 
@@ -76,14 +78,27 @@ class Pointer {
     this.over = null; // the map under the pointer
     this.asked = 0;
     this.latest = null;
+    [this.turned, this.turnedAt] = [0, 0];
   }
   hear(map, event) {
     const { x, y } = event;
     if (event.event_name === "mouseleave") return this.leave();
     if (event.event_name === "mouseenter") return void (this.over = map);
     if (event.event_name === "mousemove") return this.hover({ map, x, y });
-    const delta = event.delta || 0;
+    this.tip.tell([]); // what was told is no longer under the pointer
+    const delta = event.event_name === "wheel" ? this.turn(event.delta) : 0;
+    if (event.event_name === "wheel" && delta === 0) return;
     this.model.send({ type: "pointer", what: event.event_name, map, x, y, delta });
+  }
+  turn(delta) {
+    // +1 or -1 for each step that the wheel has turned, else 0
+    if (performance.now() - this.turnedAt > WHEEL_REST_MS) this.turned = 0;
+    this.turnedAt = performance.now();
+    this.turned += delta;
+    if (Math.abs(this.turned) < WHEEL_STEP) return 0;
+    const step = Math.sign(this.turned);
+    this.turned = 0;
+    return step;
   }
   leave() {
     this.over = this.latest = null;

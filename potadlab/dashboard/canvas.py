@@ -4,7 +4,7 @@ Figures are built anew for each session, because a Bokeh model belongs to one do
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,18 @@ class Canvas:
     """Figures of `names` (allocators of the session); images change through frames."""
 
     def __init__(
-        self, session: Session, names: Sequence[str], measured: list[Latency], key: str, light: bool
+        self,
+        session: Session,
+        names: Sequence[str],
+        measured: list[Latency],
+        key: str,
+        light: bool,
+        pictures: Mapping[str, bytes],
     ) -> None:
         self.session, self.names = session, list(names)
         seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
-        self.images = {name: regions.source() for name in names}
+        # the last pictures stay until the next come, so that nothing flashes
+        self.images = {name: regions.source(pictures.get(name)) for name in names}
         self.shapes = {name: ColumnDataSource({"xs": [], "ys": [], "colour": []}) for name in names}
         self.marks = {name: ColumnDataSource(_marks([])) for name in names}
         # a source may serve several figures, so one marker moves in all of them
@@ -59,7 +66,7 @@ class Canvas:
         gib = max((orders.top(found) for found in self._free.values()), default=1.0)
         return {
             name: orders.draw(
-                f"{name}: free memory by block size",
+                "Free, by block size",
                 orders.source(self._free[name]),
                 seconds,
                 gib,
@@ -110,7 +117,9 @@ class Canvas:
         for plot in self.maps.values():
             regions.label(plot, window, self.session.space.granule_bytes)
 
-    def mark(self, name: str, window: regions.Window, shapes: list[Shape], marks: list[Mark]):
+    def mark(
+        self, name: str, window: regions.Window, shapes: list[Shape], marks: list[Mark]
+    ) -> None:
         """Outline blocks and mark granules on one map."""
         drawn = [(*regions.outline(window, at, size), colour) for at, size, colour in shapes]
         drawn = [shape for shape in drawn if shape[0]]
@@ -126,12 +135,13 @@ class Canvas:
         }
         self.marks[name].data = _marks(rows)
 
-    def write(self, images: list[bytes], seconds: float) -> None:
+    def write(self, images: list[bytes], seconds: float | None) -> None:
         """A frame by Bokeh's own way, where the bridge cannot find the sources."""
         for name, image in zip(self.names, images, strict=True):
             pixels = np.frombuffer(image, np.uint8).reshape(regions.HEIGHT, regions.WIDTH)
             self.images[name].data = {**self.images[name].data, "image": [pixels]}
-        self.moment.data = {"time_s": [seconds]}
+        if seconds is not None:
+            self.moment.data = {"time_s": [seconds]}
 
 
 def _marks(rows: list[tuple[float, float, str, str]]) -> dict[str, list[Any]]:

@@ -75,11 +75,11 @@ class Controls:
         self._by_hand()
         self.legend, self.status = _html(width="100%"), _html()
         self.status.add_class("potadlab-status")
-        self.message = _html(flex="1 1 auto")
+        self.message = _html(flex="1 1 200px")
         self.progress = widgets.FloatProgress(
-            min=0, max=1, layout=widgets.Layout(width="160px", visibility="hidden")
+            min=0, max=1, layout=widgets.Layout(width="120px", display="none")
         )
-        self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="420px"))
+        self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="322px"))
 
     def _transport(self) -> None:
         self.back = _button("step-backward", "one op back")
@@ -101,21 +101,27 @@ class Controls:
 
     def _by_hand(self) -> None:
         self.block = _html(width="100%")
-        self.fail = _button("bolt", "the memory at this address fails", "Fail this address", "150px")
-        self.size = _choice(_sizes(CLAIM_BYTES), 8 * MIB, "Size", "130px")
-        self.align = _choice(_sizes(ALIGN_BYTES), MIB, "Alignment", "160px")
-        self.claim = _button("object-group", "claim so much in a row", "Claim", "80px")
+        self.fail = _button(
+            "bolt", "the memory at this address fails", "Fail this address", "150px"
+        )
+        self.size = _choice(_sizes(CLAIM_BYTES), 8 * MIB, "Size", "120px")
+        self.align = _choice(_sizes(ALIGN_BYTES), MIB, "aligned to", "160px")
+        self.claim = _button("object-group", "claim so much in a row", "Claim this", "110px")
         self.undo = _button("undo", "back to the run without the last op by hand", "Undo", "80px")
         self.log = _html(width="100%")
 
     def layout(self, *unseen: widgets.Widget) -> widgets.VBox:
         """All of it, in the width there is; `unseen` widgets come along."""
         maps = widgets.HBox(
-            [widgets.Label("Maps"), *self.allocators.values()],
+            [
+                widgets.Label("Maps", layout=widgets.Layout(margin="2px 6px")),
+                *self.allocators.values(),
+            ],
             layout=widgets.Layout(align_items="center", flex="0 0 auto"),
         )
         zoom = widgets.HBox([self.closer, self.wider, self.whole])
-        top = _row(self.trace, self.path, maps, self.colouring, zoom, flex_flow="row wrap")
+        told = (self.progress, self.message)
+        top = _row(self.trace, self.path, maps, self.colouring, zoom, *told, flex_flow="row wrap")
         transport = _row(self.back, self.play, self.forward, self.time, self.now, self.speed)
         root = widgets.VBox(
             [
@@ -125,7 +131,6 @@ class Controls:
                 self.figures,
                 self.legend,
                 self._bottom(),
-                _row(self.message, self.progress, self.status),
                 *unseen,
             ],
             layout=widgets.Layout(width="100%"),
@@ -134,18 +139,21 @@ class Controls:
         return root
 
     def _bottom(self) -> widgets.HBox:
-        block = self._box("Block", self.block, self.fail, width="27%")
-        pickers = _row(self.size, self.align, flex_flow="row wrap")
-        buttons = _row(self.claim, self.undo)
-        claim = self._box("Claim: contiguous memory", pickers, buttons, width="25%")
-        log = self._box("Log", self.log, width="48%")
-        return _row(block, claim, log, align_items="flex-start")
+        block = self._box("Block", [self.fail], self.block, width="30%")
+        pickers = _row(self.size, self.align)
+        claim = self._box("Claim", [self.claim, self.undo], pickers, width="26%")
+        log = self._box("Log", [self.status], self.log, width="44%")
+        return _row(block, claim, log, align_items="flex-start", flex_flow="row wrap")
 
     @staticmethod
-    def _box(title: str, *children: widgets.Widget, width: str) -> widgets.VBox:
-        head = widgets.HTML(f"<b>{title}</b>", layout=widgets.Layout(margin="0 2px"))
-        layout = widgets.Layout(width=width, padding="0 8px 0 0", overflow="hidden")
-        return widgets.VBox([head, *children], layout=layout)
+    def _box(
+        title: str, buttons: list[widgets.Widget], *children: widgets.Widget, width: str
+    ) -> widgets.VBox:
+        head = widgets.HTML(f"<b>{title}</b>", layout=widgets.Layout(margin="0 8px 0 2px"))
+        layout = widgets.Layout(
+            flex=f"1 1 {width}", min_width="270px", padding="0 8px 0 0", overflow="hidden"
+        )
+        return widgets.VBox([_row(head, *buttons), *children], layout=layout)
 
     def enable(self, on: bool) -> None:
         """All that changes what is shown works, or waits."""

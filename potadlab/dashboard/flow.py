@@ -3,9 +3,9 @@
     browser   ready ............. shown 1 ....... shown 2
     kernel          frame 1 ............. frame 2 ...
 
-A frame offered meanwhile waits; a newer one takes its place.  Messages sent before the page listens
-are lost, so nothing is sent before `ready`; if an answer is lost, the watchdog sends the frame anew,
-less and less often, because a page that is hidden does not answer.
+A frame offered meanwhile waits; a newer one takes its place.  Messages sent before the page
+listens are lost, so nothing is sent before `ready`; if an answer is lost, the watchdog sends the
+frame anew, less and less often, because a page that is hidden does not answer.
 """
 
 import time
@@ -42,6 +42,8 @@ class Flow:
     in_flight: Frame | None = None
     waiting: Frame | None = None
     sent: int = 0
+    answered: int = 0
+    flight_s: float = 0.0  # what an answer takes of late
     replaced: int = 0
     resent: int = 0
     _numbers: int = 0
@@ -69,7 +71,9 @@ class Flow:
         """The browser has shown a frame; answers to older ones count for nothing."""
         if self.in_flight is None or self.in_flight.number != number:
             return
+        self.answered += 1
         frame, now = self.in_flight, self.clock()
+        self.flight_s += (now - frame.sent_s - self.flight_s) / 4
         self._shown.append((now, now - frame.chosen_s, now - frame.sent_s))
         self.in_flight, self._patience_s = None, PATIENCE_S
         self._advance()
@@ -83,6 +87,12 @@ class Flow:
         self.waiting = self.waiting or self.in_flight
         self.in_flight = None
         self._advance()
+
+    def due_s(self) -> float:
+        """Seconds until the answer is expected; below 0 if it is late or none is awaited."""
+        if self.in_flight is None:
+            return -1.0
+        return self.in_flight.sent_s + self.flight_s - self.clock()
 
     def _advance(self) -> None:
         if not self.ready or self.in_flight is not None or self.waiting is None:
@@ -111,6 +121,7 @@ class Flow:
         lag, flight = 1e3 * kept[:, 1], 1e3 * kept[:, 2]
         return {
             "sent": self.sent,
+            "answered": self.answered,
             "shown": len(kept),
             "replaced": self.replaced,
             "resent": self.resent,

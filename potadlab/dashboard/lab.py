@@ -6,19 +6,20 @@ A widget never changes a state: it moves the moment, or adds an op to the sessio
 
 import asyncio
 import html
+import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bokeh.io import output_notebook
 from bokeh.resources import INLINE
-from jupyter_bokeh import BokehModel
+from IPython import get_ipython
 
 from ..bundled import datasets
+from ..core._jit import CACHE_DIR
 from ..errors import PotadError
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
@@ -30,15 +31,20 @@ from . import words
 from .bridge import Bridge
 from .canvas import POISON_COLOUR, Canvas, Mark, Shape
 from .controls import OWN_FILE, SLIDER_STEPS, Controls
-from .flow import Flow
 from .painter import Painter, end_of_service
+from .stage import Moment, Stage
+from .work import Worker
 
 ALLOCATORS = ("potad", "buddy", "recorded")
 SHOWN = ("potad", "buddy")
-STATUS_S = 0.25  # text and slider follow a playing trace this often; figures as fast as they can
-SILENCE_S = 30.0  # then say that the page does not answer
+STATUS_S = 0.4  # text and slider follow a playing trace this often; maps as fast as they can
+# a digest of the sources names the folder, so it holds nothing before the first run
+_COMPILED = any(CACHE_DIR.rglob("*.nbc"))
 _CHOSEN, _PLACED = "#111111", "#d000d0"
 _LOG_LINES = 200
+
+
+Place = tuple[str, int, int, int]  # allocator, claimed at (ns), start and size in bytes
 
 
 class Dashboard:
@@ -56,23 +62,20 @@ class Dashboard:
         self.session: Session | None = None
         self.index = 0
         self.window: regions.Window | None = None
-        self.playing, self.busy, self.light = False, False, True
+        self.playing, self.light = False, True
         self.selected: tuple[str, int] | None = None  # allocator, granule
-        self.placed: list[Claimed] = []
+        self.placed: list[Place] = []
+        self._branches: list[list[Place]] = []  # places before each op added by hand
         self.measured: list[Latency] = []
         self.log: list[str] = []
         self._allocators = tuple(allocators)
-        self._key = uuid.uuid4().hex
         self._dragged: tuple[int, float] | None = None  # first granule and y at the drag's start
         self._played_from = (0.0, 0)  # clock in s, time_ns
         self._quiet = False  # a widget is moved by us, not by hand
+        self._set_s = 0.0  # where we put the slider
         self._moved_s = 0.0  # when the slider was last moved by hand
-        self._asked_s = time.monotonic()  # when the page was last given figures to answer for
-        self._missing = 0  # sources the page cannot find
-        self._wanted = asyncio.Event()  # a picture is due
-        self._threads = ThreadPoolExecutor(1, "potadlab")
-        self._paint_thread = ThreadPoolExecutor(1, "potadlab-paint")
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        _replace_in_cell(self)
         self._begin(trace, shown)
 
     def _begin(self, trace: "Trace | str | Path", shown: Sequence[str]) -> None:
@@ -80,94 +83,67 @@ class Dashboard:
         self._bundled = datasets()
         shown = [name for name in self._allocators if name in shown] or self._allocators[:2]
         self.controls = Controls(self._bundled, self._allocators, shown)
-        self.bridge = Bridge(self._key, self._hear)
-        self.flow = Flow(self._send)
-        self.canvas: Canvas | None = None
-        self._model: BokehModel | None = None
+        key = uuid.uuid4().hex
+        self.bridge = Bridge(key, self._hear)
+        self.stage = Stage(self.controls.figures, self.bridge, self._moment, self._failed)
+        self.worker = Worker(self._set_busy, self._failed)
         self.root = self.controls.layout(self.bridge)
         self._connect()
         self._say_block()
         self._say_log()
-        try:
-            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:  # not in a notebook: everything happens at once
-            self._loop = None
-        if self._loop:
-            self._spawn(self._pump())
-            self._spawn(self._follow())
+        for work in (self.stage.pump(), self.stage.watch(), self._follow()):
+            self.worker.spawn(work)
         self.open(trace)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.root._repr_mimebundle_(**options)
 
     def close(self) -> None:
-        """Stop playing and let the threads go; the figures stay as they are."""
-        self.pause()
-        for task in self._tasks:
-            task.cancel()
-        self._threads.shutdown(wait=False)
-        self._paint_thread.shutdown(wait=False)
+        """Stop for good; the last pictures stay on the page."""
+        if not self._closed:
+            self._closed, self.playing = True, False
+            self.worker.close()
+            self.stage.close()
+            self.controls.enable(False)
+            self.session = None
 
     # ---- work that takes time ----
 
-    def _spawn(self, work: Any) -> None:
-        assert self._loop
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    @property
+    def busy(self) -> bool:
+        """A trace is being read or replayed."""
+        return self.worker.busy
 
     def _work(self, what: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Do `work` in the thread, then `then` with its result; an error becomes a message."""
         if self.busy:
             return self.say("still at work: wait for it to end", error=True)
         self.pause()
-        self._set_busy(True, what)
-        if self._loop:
-            self._spawn(self._work_aside(work, then))
-        else:
-            self._settle(work, then)
-
-    async def _work_aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        assert self._loop
-        try:
-            done = await self._loop.run_in_executor(self._threads, work)
-        except Exception as error:
-            self._failed(error)
-        else:
-            self._settle(lambda: done, then)
-
-    def _settle(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        try:
-            done = work()
-            self._set_busy(False, "")
-            then(done)
-        except Exception as error:
-            self._failed(error)
+        self.worker.do(what, work, then)
 
     def _failed(self, error: Exception) -> None:
         """One line in the page; the dashboard goes on with what it had."""
-        self._set_busy(False, "")
         known = isinstance(error, PotadError | OSError)
-        self.say(str(error) if known else f"{type(error).__name__}: {error}", error=True)
+        text = " ".join(str(error).split())
+        self.say(text if known else f"{type(error).__name__}: {text}", error=True)
 
     def _set_busy(self, busy: bool, what: str) -> None:
-        self.busy = busy
+        self.stage.still = busy
         self.controls.enable(not busy and self.session is not None)
         self.controls.trace.disabled = self.controls.path.disabled = busy
         self._enable_by_hand()
-        self.controls.progress.layout.visibility = "visible" if busy else "hidden"
+        self.controls.progress.layout.display = "" if busy else "none"
         self.controls.progress.value = 0
         self.say(what)
 
     def _progress(self, share: float, what: str) -> None:
         """Called from the thread."""
-        if self._loop:
-            self._loop.call_soon_threadsafe(self._show_progress, share, what)
+        self.worker.from_thread(self._show_progress, share, what)
 
     def _show_progress(self, share: float, what: str) -> None:
         if self.busy:
             self.controls.progress.value = share
-            self.say(f"{what} (the first time, kernels are compiled: up to a minute)")
+            hint = "" if _COMPILED else ", compiling what is needed (only the first time)"
+            self.say(f"{what}{hint} ...")
 
     def say(self, text: str, error: bool = False) -> None:
         """The message line."""
@@ -192,7 +168,7 @@ class Dashboard:
 
     def _show(self, loaded: tuple[Session, list[Latency]]) -> None:
         self.session, self.measured = loaded
-        self.selected, self.placed = None, []
+        self.selected, self.placed, self._branches = None, [], []
         self.window = regions.whole(end_of_service(self.session))
         self._say_trace()
         self.controls.enable(True)
@@ -205,6 +181,10 @@ class Dashboard:
         assert self.session is not None
         return self.session
 
+    def _painter(self) -> Painter:
+        assert self.stage.painter is not None
+        return self.stage.painter
+
     @property
     def names(self) -> list[str]:
         """Allocators whose maps are shown."""
@@ -214,89 +194,57 @@ class Dashboard:
     def _redraw(self) -> None:
         """New figures: for another session, other maps, or a run that has changed."""
         assert self.window
-        self.flow.leave()
-        self.canvas = Canvas(self._live(), self.names, self.measured, self._key, self.light)
-        self.painter = Painter(self.canvas)
-        self.canvas.label(self.window)
-        old, self._model = self._model, BokehModel(self.canvas.root, combine_events=True)
-        self._model.layout.width = "100%"
-        self.controls.figures.children = [self._model]
-        if old:
-            old.close()
-        self.bridge.targets = self.canvas.targets
-        self._asked_s = time.monotonic()
+        canvas = Canvas(
+            self._live(),
+            self.names,
+            self.measured,
+            self.bridge.key,
+            self.light,
+            self.stage.pictures,
+        )
+        canvas.label(self.window)
+        self.stage.show(canvas)
         self._say_legend()
         self._mark()
-        self._wanted.set()
 
-    # ---- frames ----
+    # ---- the page ----
 
-    async def _pump(self) -> None:
-        """Paint while there is something to show and the last picture is on its way or shown."""
-        while True:
-            await self._wanted.wait()
-            if self.busy or self.session is None or self.flow.waiting or not self.flow.ready:
-                await asyncio.sleep(0.005)
-                self.flow.watch()
-                continue
-            self._wanted.clear()
-            try:
-                await self._paint_next()
-            except Exception as error:
-                self._failed(error)
-
-    async def _paint_next(self) -> None:
-        assert self._loop and self.canvas
-        canvas = self.canvas
+    def _moment(self) -> Moment:
+        """What to paint next."""
         if self.playing:
             self._advance()
-        choice = self.index, self.window, self.controls.colouring.value
-        frame = await self._loop.run_in_executor(self._paint_thread, self.painter.paint, *choice)
-        if canvas is self.canvas:
-            self.flow.offer(frame)
-        if self.playing:
-            self._wanted.set()
+        assert self.window
+        return self.index, self.window, self.controls.colouring.value
 
     async def _follow(self) -> None:
-        """Keep text and slider near the pictures, and watch over lost answers."""
+        """Keep text and slider near the pictures."""
         while True:
             await asyncio.sleep(STATUS_S)
-            self.flow.watch()
             if self.playing:
                 self._say_moment()
             self._say_status()
 
-
-    def _send(self, message: dict[str, Any], buffers: list[bytes]) -> None:
-        """The way of frames: the bridge, or Bokeh's own if the page cannot find the sources."""
-        if self._missing and self.canvas:
-            self.canvas.write(buffers, message["parts"][-1]["value"])
-            message, buffers = {**message, "parts": []}, []
-        self.bridge.post(message, buffers)
-
     def _hear(self, message: dict[str, Any]) -> None:
         """What the page says: ready, shown, theme, pointer."""
+        if self._closed:
+            return
         try:
             getattr(self, f"_hear_{message['type']}")(message)
         except Exception as error:
             self._failed(error)
 
     def _hear_ready(self, message: dict[str, Any]) -> None:
-        if self.canvas is None or message["targets"] != self.canvas.targets:
-            return
-        self._missing = int(message["missing"])
         self._hear_theme(message)
-        self.flow.greet()
-        self._wanted.set()
+        self.stage.ready(message["targets"], int(message["missing"]))
 
     def _hear_shown(self, message: dict[str, Any]) -> None:
-        self.flow.shown(int(message["number"]))
+        self.stage.shown(int(message["number"]))
 
     def _hear_theme(self, message: dict[str, Any]) -> None:
         if bool(message["light"]) != self.light:
             self.light = bool(message["light"])
-            if self.canvas:
-                self.canvas.dress(self.light)
+            if self.stage.canvas:
+                self.stage.canvas.dress(self.light)
                 self._say_legend()
 
     def _hear_pointer(self, message: dict[str, Any]) -> None:
@@ -306,7 +254,7 @@ class Dashboard:
 
     def frame_stats(self, over_s: float = 1e9) -> dict[str, float]:
         """Frames sent and shown, fps and lag in ms: of all, or of the last `over_s` seconds."""
-        return self.flow.stats(over_s)
+        return self.stage.flow.stats(over_s)
 
     # ---- the moment ----
 
@@ -316,7 +264,7 @@ class Dashboard:
         self._played_from = time.monotonic(), self._time_ns()
         self._say_moment()
         self._mark()
-        self._wanted.set()
+        self.stage.want()
 
     def _time_ns(self) -> int:
         return self._live().time_ns(max(self.index - 1, 0)) if self.index else 0
@@ -327,21 +275,21 @@ class Dashboard:
             return
         if self.index >= self.session.length:
             self.go(0)
-        self.playing = True
+        self.playing = self.stage.lively = True
         self._played_from = time.monotonic(), self._time_ns()
         self.controls.play.description, self.controls.play.icon = "Pause", "pause"
-        self.flow.forget()
+        self.stage.flow.forget()
         self._clear_marks()
-        self._wanted.set()
+        self.stage.want()
 
     def pause(self) -> None:
         if not self.playing:
             return
-        self.playing = False
+        self.playing = self.stage.lively = False
         self.controls.play.description, self.controls.play.icon = "Play", "play"
         self._say_moment()
         self._mark()
-        self._wanted.set()
+        self.stage.want()
 
     def step(self, ops: int) -> None:
         """So many ops on, or back."""
@@ -357,17 +305,27 @@ class Dashboard:
             self.pause()
 
     def _slide(self, change: Any) -> None:
-        if self._quiet or self.session is None:
-            return
-        self._moved_s = time.monotonic()
+        slider = self.controls.time
+        if (
+            self._quiet
+            or self.session is None
+            or abs(change["new"] - self._set_s) < slider.step / 2
+        ):
+            return  # the page answers a value that we set with one rounded to a step
+        self._moved_s, self._set_s = time.monotonic(), math.inf
         self.go(self.session.index_at(int(change["new"] * 1e9)))
+
+    def _set_slider(self, seconds: float) -> None:
+        slider, self._quiet = self.controls.time, True
+        self._set_s = min(round(seconds / slider.step) * slider.step, slider.max)
+        slider.value = self._set_s
+        self._quiet = False
 
     def _set_slider_range(self) -> None:
         seconds = max(self._live().time_ns(self._live().length) / 1e9, 1e-6)
+        self._set_slider(0)
         self._quiet = True
-        slider = self.controls.time
-        slider.value = 0
-        slider.max, slider.step = seconds, seconds / SLIDER_STEPS
+        self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
         self._quiet = False
 
     # ---- the window ----
@@ -378,18 +336,18 @@ class Dashboard:
         if granule is None:
             middle = (self.window.first + self.window.end) // 2
             granule = self.selected[1] if self.selected else middle
-        self._look(regions.zoom(self.window, granule, steps, self.painter.end))
+        self._look(regions.zoom(self.window, granule, steps, self._painter().end))
 
     def show_whole(self) -> None:
         """All memory again."""
-        self._look(regions.whole(self.painter.end))
+        self._look(regions.whole(self._painter().end))
 
     def _look(self, window: regions.Window) -> None:
-        if window != self.window and self.canvas:
+        if window != self.window and self.stage.canvas:
             self.window = window
-            self.canvas.label(window)
+            self.stage.canvas.label(window)
             self._mark()
-            self._wanted.set()
+            self.stage.want()
 
     def _pointer_wheel(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         granule = self._under(x, y)
@@ -406,7 +364,7 @@ class Dashboard:
             rows = round((from_y - y) / self.window.scale)
             moved = first // self.window.row_granules + rows
             rows = moved - self.window.first // self.window.row_granules
-            self._look(regions.pan(self.window, rows, self.painter.end))
+            self._look(regions.pan(self.window, rows, self._painter().end))
 
     def _pointer_panend(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         self._dragged = None
@@ -426,7 +384,7 @@ class Dashboard:
         assert self.window
         session, wide = self._live(), self.window.granules_per_cell
         first = granule // wide * wide
-        cell = self.painter.cell(name, self.index, first, wide)
+        cell = self._painter().cell(name, self.index, first, wide)
         found = session.describe(name, self.index, cell.granule)
         lines = words.cell(first * session.space.granule_bytes, cell)
         if found is None:
@@ -439,7 +397,7 @@ class Dashboard:
         if granule is not None and self.window:
             self.pause()
             wide = self.window.granules_per_cell
-            self.choose(name, self.painter.cell(name, self.index, granule, wide).granule)
+            self.choose(name, self._painter().cell(name, self.index, granule, wide).granule)
 
     def choose(self, name: str, granule: int) -> None:
         """Pause, and show the block that holds a granule."""
@@ -460,7 +418,7 @@ class Dashboard:
         self._work(
             f"failing {words.address(at_bytes)}, replaying what comes after",
             lambda: session.fail(granule, index),
-            lambda found: self._added(index, words.told(at_bytes, found)),
+            lambda found: self._added(index, words.told(at_bytes, found), []),
         )
 
     def claim(self) -> None:
@@ -472,8 +430,10 @@ class Dashboard:
         order = max(align // unit, 1).bit_length() - 1
 
         def then(found: list[Claimed]) -> None:
-            self.placed = [one for one in found if one.start_bytes is not None]
-            self._added(index, words.claimed(asked, found))
+            found_at = [one for one in found if one.start_bytes is not None]
+            since_ns = session.time_ns(index)
+            places = [(one.allocator, since_ns, one.start_bytes or 0, size) for one in found_at]
+            self._added(index, words.claimed(asked, found), places)
 
         work = lambda: session.claim(size // unit, order, index)  # noqa: E731
         self._work(f"claiming {asked}, replaying what comes after", work, then)
@@ -483,14 +443,16 @@ class Dashboard:
         session, time_ns = self._live(), self._time_ns()
         if not session.undo():
             return self.say("nothing to undo: this is the untouched run", error=True)
-        self.placed = []
+        self.placed = self._branches.pop()
         self._redraw()
         self.go(session.index_at(time_ns))
         self._note(["undone: the run without that op"])
         self._enable_by_hand()
 
-    def _added(self, index: int, lines: list[str]) -> None:
+    def _added(self, index: int, lines: list[str], places: list[Place]) -> None:
         session = self._live()
+        self._branches.append(self.placed)
+        self.placed = [*self.placed, *places]
         self._redraw()
         self.go(index + 1)
         at = f"after op {index:,}, {session.time_ns(max(index - 1, 0)) / 1e9:.6f} s: "
@@ -507,22 +469,30 @@ class Dashboard:
 
     def _mark(self) -> None:
         """Outline the chosen block and the places of the claim; mark failed granules."""
-        if self.canvas is None or self.window is None or self.playing or self.busy:
+        canvas = self.stage.canvas
+        if canvas is None or self.window is None or self.playing or self.busy:
             return
-        for name in self.canvas.names:
-            self.canvas.mark(name, self.window, self._shapes(name), self._points(name))
+        for name in canvas.names:
+            canvas.mark(name, self.window, self._shapes(name), self._points(name))
 
     def _clear_marks(self) -> None:
-        if self.canvas and self.window:
-            for name in self.canvas.names:
-                self.canvas.mark(name, self.window, [], self._points(name))
+        canvas = self.stage.canvas
+        if canvas and self.window:
+            for name in canvas.names:
+                canvas.mark(name, self.window, [], self._points(name))
+
+    def _places(self, name: str) -> list[tuple[int, int]]:
+        """(granule, granules) of what was claimed before this moment."""
+        now_ns, unit = self._time_ns(), self._live().space.granule_bytes
+        return [
+            (start // unit, size // unit)
+            for allocator, since_ns, start, size in self.placed
+            if allocator == name and since_ns <= now_ns
+        ]
 
     def _shapes(self, name: str) -> list[Shape]:
-        session, shapes = self._live(), []
-        unit = session.space.granule_bytes
-        for one in self.placed:
-            if one.allocator == name and one.start_bytes is not None:
-                shapes.append((one.start_bytes // unit, one.size_bytes // unit, _PLACED))
+        session, unit = self._live(), self._live().space.granule_bytes
+        shapes = [(granule, granules, _PLACED) for granule, granules in self._places(name)]
         if self.selected and self.selected[0] == name:
             found = session.describe(name, self.index, self.selected[1])
             if found:
@@ -530,17 +500,12 @@ class Dashboard:
         return shapes
 
     def _points(self, name: str) -> list[Mark]:
-        session = self._live()
-        unit = session.space.granule_bytes
-        failed = session.runs[name].poison(self.index)
-        marks = [(int(granule), "x", POISON_COLOUR) for granule in failed]
-        for one in self.placed:
-            if one.allocator == name and one.start_bytes is not None:
-                marks.append((one.start_bytes // unit, "inverted_triangle", _PLACED))
+        marks = [(at, "inverted_triangle", _PLACED) for at, _ in self._places(name)]
         if self.selected:
-            filled = self.selected[0] == name
-            marks.append((self.selected[1], "circle" if filled else "circle_dot", _CHOSEN))
-        return marks
+            here = self.selected[0] == name  # else: where it would be, if addresses were alike
+            marks.append((self.selected[1], "circle" if here else "circle_dot", _CHOSEN))
+        failed = self._live().runs[name].poison(self.index)
+        return [*marks, *((int(granule), "diamond", POISON_COLOUR) for granule in failed)]
 
     def _say_moment(self) -> None:
         session, seconds = self._live(), self._time_ns() / 1e9
@@ -549,18 +514,18 @@ class Dashboard:
             f"op {self.index:,} of {session.length:,}"
         )
         if time.monotonic() - self._moved_s > 0.5:  # a hand on the slider is not moved away
-            self._quiet = True
-            self.controls.time.value = min(seconds, self.controls.time.max)
-            self._quiet = False
+            self._set_slider(seconds)
 
     def _say_status(self) -> None:
         if self.session is None:
             return
         stats = self.frame_stats(over_s=3.0)
-        text = "" if stats["shown"] < 2 or not self.playing else (
-            f"{stats['fps']:.1f} frames per s, lag {stats['lag_ms_p50']:.0f} ms"
+        text = (
+            ""
+            if stats["shown"] < 2 or not self.playing
+            else (f"{stats['fps']:.1f} frames per s, lag {stats['lag_ms_p50']:.0f} ms")
         )
-        if not self.flow.ready and time.monotonic() - self._asked_s > SILENCE_S:
+        if self.stage.silent:
             text = "the page does not answer: reload it, and run this cell again"
         if self.controls.status.value != text:
             self.controls.status.value = text
@@ -574,8 +539,8 @@ class Dashboard:
         rest = theme.legend_map(colouring, self.light)
         self.controls.legend.value = (
             words.keys("Block size", theme.legend_sizes(unit))
-            + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
             + words.keys("Map", rest)
+            + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
         )
 
     def _say_block(self) -> None:
@@ -584,9 +549,8 @@ class Dashboard:
             text = words.lines(["Click on a map: the block there is shown here."])
         else:
             name, granule = self.selected
-            unit = self._live().space.granule_bytes
-            at = f"{name}, address {words.address(granule * unit)}"
-            text = words.lines([at, *self.describe(name, granule)])
+            at = words.address(granule * self._live().space.granule_bytes)
+            text = words.lines([f"{name}, at {at}:", *self.describe(name, granule)])
         self.controls.block.value = f'<div class="potadlab-block">{text}</div>'
 
     def _say_log(self) -> None:
@@ -637,7 +601,7 @@ class Dashboard:
 
     def _act(self, act: Callable[[], Any]) -> None:
         """What a widget asks for; an error becomes a message."""
-        if self._quiet:
+        if self._quiet or self._closed:
             return
         try:
             act()
@@ -649,7 +613,7 @@ class Dashboard:
 
     def _recolour(self) -> None:
         self._say_legend()
-        self._wanted.set()
+        self.stage.want()
 
     def _pick(self) -> None:
         self._show_path()
@@ -666,3 +630,18 @@ class Dashboard:
             return self.say("no map chosen: tick at least one", error=True)
         self._redraw()
         self.go(self.index)
+
+
+_of_cell: dict[str, Dashboard] = {}
+
+
+def _replace_in_cell(dashboard: Dashboard) -> None:
+    """Close the dashboard that an earlier run of the same cell left behind."""
+    shell = get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    cell = kernel.get_parent().get("metadata", {}).get("cellId", "") if kernel else ""
+    if cell:
+        before = _of_cell.pop(cell, None)
+        if before:
+            before.close()
+        _of_cell[cell] = dashboard

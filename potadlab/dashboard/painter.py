@@ -54,7 +54,6 @@ class Painter:
             self._ranges[key] = self.session.in_service(name, index)
         return self._ranges[key]
 
-
     def cell(self, name: str, index: int, first: int, granules: int) -> Cell:
         """The cell of `granules` from `first` on; foremost is failed memory, else the largest."""
         blocks = self.session.blocks(name, index)

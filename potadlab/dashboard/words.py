@@ -13,7 +13,7 @@ def keys(title: str, rows: list[tuple[str, str]]) -> str:
         f'<span class="potadlab-key"><i style="background:{colour}"></i>{escape(label)}</span>'
         for colour, label in rows
     )
-    return f'<div class="potadlab-keys"><b>{escape(title)}</b>{boxes}</div>'
+    return f'<span class="potadlab-keys"><b>{escape(title)}</b>{boxes}</span>'
 
 
 def address(value: int) -> str:
@@ -34,14 +34,16 @@ def descriptor(found: Descriptor, started_ns: int) -> list[str]:
     started_ns: time since the recording began; an older block was there before.
     """
     if found.kind == "poison":
-        return [address(found.start_bytes), f"failed: {format_size(found.size_bytes)} out of service"]
+        return [
+            address(found.start_bytes),
+            f"failed: {format_size(found.size_bytes)} out of service",
+        ]
     older = found.age_ns > started_ns or found.owner == "before the recording"
+    since = "older than the recording" if older else f"age {age(found.age_ns)}"
     lines = [
         f"{address(found.start_bytes)}, {format_size(found.size_bytes)}, {found.kind}",
         f"owner: {short(found.owner)}",
-        f"handle {found.handle}, "
-        + ("older than the recording" if older else f"age {age(found.age_ns)}"),
-        f"descriptor: {record(found.record_bytes)}",
+        f"handle {found.handle}, {since}, {record(found.record_bytes)}",
     ]
     return [*lines, "a granule in it has failed"] if found.poisoned else lines
 
@@ -57,7 +59,7 @@ def cell(at_bytes: int, found: Cell) -> list[str]:
 
 
 def record(record_bytes: int) -> str:
-    return f"{format_size(record_bytes)} record" if record_bytes else "no record needed"
+    return f"{format_size(record_bytes)} descriptor" if record_bytes else "no record"
 
 
 def short(owner: str, length: int = 200) -> str:
@@ -102,15 +104,15 @@ STYLE = """<style>
 .potadlab { color: var(--jp-ui-font-color1, #222); }
 .potadlab .widget-html-content { line-height: 1.35; font-size: 12px; }
 .potadlab .widget-label { font-size: 12px; }
-.potadlab-keys { display: flex; flex-wrap: wrap; gap: 1px 10px; line-height: 17px; }
-.potadlab-keys b { font-weight: 600; min-width: 74px; }
+.potadlab-keys { display: inline-block; margin-right: 18px; line-height: 17px; }
+.potadlab-keys b, .potadlab-key { margin-right: 9px; }
 .potadlab-key { white-space: nowrap; }
 .potadlab-key i { display: inline-block; width: 11px; height: 11px; margin-right: 4px;
   border: 1px solid #8888; vertical-align: -1px; }
 .potadlab-error { color: var(--jp-error-color1, #c00); font-weight: 600; }
-.potadlab-log { height: 92px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
+.potadlab-log { height: 84px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: 11px; line-height: 1.35; border: 1px solid var(--jp-border-color2, #ccc);
   padding: 2px 6px; }
-.potadlab-block { height: 70px; overflow-y: auto; overflow-wrap: anywhere; }
+.potadlab-block { height: 84px; overflow-y: auto; overflow-wrap: anywhere; }
 .potadlab-status { font-variant-numeric: tabular-nums; }
 </style>"""

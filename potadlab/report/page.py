@@ -95,7 +95,8 @@ def _maps(session: Session, indices: list[int]) -> tuple[dict[str, Any], list[Co
         kept = ColumnDataSource({"image": images})
         plot = regions.draw(name, shown, *_nothing_marked())
         regions.label(plot, window, session.space.granule_bytes)
-        maps[f"map of {name}"] = plot
+        plot.name = f"map of {name}"
+        maps[plot.name] = plot
         frames += [shown, kept]
     return maps, frames
 

@@ -13,6 +13,7 @@ from ..units import format_size
 from . import figures
 from .timing import ROUNDS
 
+_OPEN_LOOP = "Open loop: the trace asks the same of all, whatever they answer."
 _BYTES = "Bytes at the end; Linux's struct page is free structure, descriptor and lookup in one."
 
 Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
@@ -72,7 +73,7 @@ def caption(times: figures.Times) -> str:
     timed = [
         f"ns per op: median of {ROUNDS} rounds (best); {ns} of it is the harness." for ns in null
     ]
-    return " ".join([*timed, _BYTES])
+    return " ".join([*timed, _OPEN_LOOP, _BYTES])
 
 
 def _size(size_bytes: int | None) -> str:

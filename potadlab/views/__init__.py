@@ -1,1 +1,1 @@
-"""Numbers to pictures: in each file `columns(...) -> dict` is pure and `draw(...)` makes a figure."""
+"""Numbers to pictures: in each file `columns(...) -> dict` is pure, `draw(...)` makes a figure."""

@@ -1,4 +1,4 @@
-"""Bytes of descriptors by kind over time, against struct page: logarithmic, as they are far apart."""
+"""Bytes of descriptors by kind over time, against struct page; logarithmic, being far apart."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
         x_range=Range1d(0, seconds),
         y_range=Range1d(low, high),
         y_axis_type="log",
-        height=200,
+        height=160,
         sizing_mode="stretch_width",
         tools="",
         x_axis_label="time, s",
@@ -65,7 +65,9 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
     for name in kinds(found):
         plot.line("time_s", name, source=data, color=colours[name], line_width=1.5)
     total = plot.line("time_s", TOTAL, source=data, color="#777777", line_width=3)
-    pages = plot.line("time_s", PAGES, source=data, color="#777777", line_dash="dashed", line_width=2)
+    pages = plot.line(
+        "time_s", PAGES, source=data, color="#777777", line_dash="dashed", line_width=2
+    )
     _label(plot, found, total, pages)
     timeline.draw(plot, marker)
     return plot

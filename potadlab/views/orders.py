@@ -46,7 +46,7 @@ def draw(
         title=title,
         x_range=Range1d(0, seconds),
         y_range=Range1d(0, gib),
-        height=150,
+        height=115,
         sizing_mode="stretch_width",
         tools="",
         x_axis_label="time, s",

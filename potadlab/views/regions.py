@@ -103,7 +103,9 @@ def pan(window: Window, rows: int, granules: int) -> Window:
 
 def showing(granule: int, size: int, granules: int) -> Window:
     """The closest window in which `size` granules from `granule` on fill at most an eighth."""
-    fitting = [step for step in _ladder(granules) if _rows_max(step[0]) * step[0] * step[1] >= 8 * size]
+    fitting = [
+        step for step in _ladder(granules) if _rows_max(step[0]) * step[0] * step[1] >= 8 * size
+    ]
     columns, per_cell = (fitting or _ladder(granules)[:1])[-1]
     above = _rows_max(columns) // 2 * columns * per_cell
     return _window(granule + size // 2 - above, (columns, per_cell), granules)
@@ -194,9 +196,7 @@ def place(window: Window, granule: int) -> tuple[float, float] | None:
 def ticks(window: Window, granule_bytes: int) -> tuple[dict[int, str], dict[int, str]]:
     """Labels of the horizontal axis (offset in a row) and the vertical one (address of a row)."""
     row_bytes = window.row_granules * granule_bytes
-    across = {
-        WIDTH * quarter // 4: f"+{format_size(row_bytes * quarter // 4)}" for quarter in (1, 2, 3)
-    }
+    across = {WIDTH // 4: "", WIDTH // 2: f"+{format_size(row_bytes // 2)}", 3 * WIDTH // 4: ""}
     step = max(window.rows // 5, 1)
     down = {
         row * window.scale: _address(window.first * granule_bytes + row * row_bytes)
@@ -217,9 +217,11 @@ def _address(address: int) -> str:
     return f"{address:#x}" if address else "0"
 
 
-def source() -> ColumnDataSource:
-    """An empty image; frames change it in place."""
+def source(picture: bytes | None = None) -> ColumnDataSource:
+    """An image, empty or with these palette indices; frames change it in place."""
     image = np.zeros((HEIGHT, WIDTH), np.uint8)
+    if picture:
+        image[:] = np.frombuffer(picture, np.uint8).reshape(image.shape)
     return ColumnDataSource({"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]})
 
 
@@ -231,7 +233,7 @@ def draw(
         title=title,
         x_range=Range1d(0, WIDTH),
         y_range=Range1d(HEIGHT, 0),
-        height=250,
+        height=205,
         sizing_mode="stretch_width",
         tools=[WheelZoomTool(speed=0)],  # moves nothing, but keeps the page from scrolling
     )
@@ -242,7 +244,7 @@ def draw(
     plot.multi_line("xs", "ys", source=shapes, line_color="white", line_width=5)
     plot.multi_line("xs", "ys", source=shapes, line_color="colour", line_width=2.5)
     plot.scatter(
-        "x", "y", marker="marker", source=marks, size=11, line_color="white", fill_color="colour"
+        "x", "y", marker="marker", source=marks, size=9, line_color="white", fill_color="colour"
     )
     plot.xaxis.ticker, plot.yaxis.ticker = FixedTicker(ticks=[]), FixedTicker(ticks=[])
     plot.grid.visible = False

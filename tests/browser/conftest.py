@@ -61,10 +61,14 @@ def lab(chromium, tmp_path_factory) -> Iterator[Lab]:
     folder.mkdir()
     shutil.copy(notebook("lab"), folder)
     port, token = port_to_use(None), secrets.token_hex(16)
-    places = {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")}
+    folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")
+    places = {name: str(home / name.lower()) for name in folders}
     kernels = str(write_kernelspec(home / "jupyter"))
     environment = {**os.environ, **places, "JUPYTER_TOKEN": token, "JUPYTER_PATH": kernels}
-    options = [*server_arguments(folder, port, browser=False), "--LabApp.expose_app_in_browser=True"]
+    options = [
+        *server_arguments(folder, port, browser=False),
+        "--LabApp.expose_app_in_browser=True",
+    ]
     log = (home / "server.log").open("w")
     command = [sys.executable, "-m", "jupyterlab", *options]
     server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)

@@ -204,6 +204,7 @@ def test_a_stale_child_is_written_anew():
     both.split(0, 6)
     both.release(0)  # [1024, 1088) is free again
     both.take(0, 6, 0, False)
+    both.check([1023, 1024, 1025, 1087, 1088])  # not even by those who look from there
     both.split(0, 0)  # its word says taken, piece by piece
     both.release(0)
     both.check([1023, 1024, 1025, 1087, 1088])

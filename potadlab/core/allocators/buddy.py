@@ -111,7 +111,7 @@ def release(state: BuddyState, granule):
     frame["use"] = NO_HEAD
     zone = _zone_of(state, granule)
     end, start = granule + (np.int64(1) << order), granule
-    if frame["poisoned"] == 0 and order == 0:
+    if order == 0 and frame["poisoned"] == 0:
         _give(state, zone, granule, order)
         return order
     clean = True
@@ -119,7 +119,7 @@ def release(state: BuddyState, granule):
         if state.frames[page]["poisoned"] != 0:
             interface.add(state, start, page)
             start, clean = page + 1, False
-    if clean:
+    if clean and order <= ORDER_MAX:
         _give(state, zone, granule, order)
     else:
         interface.add(state, start, end)

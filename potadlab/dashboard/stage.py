@@ -1,0 +1,161 @@
+"""The figures on the page, and the loop that keeps their pictures at the moment asked for."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ipywidgets
+from jupyter_bokeh import BokehModel
+
+from ..views.regions import Window
+from .bridge import Bridge
+from .canvas import Canvas
+from .flow import Flow, Frame
+from .painter import Painter
+
+MARKER_S = 0.4  # the marker costs a repaint of every figure over time, so it moves less often
+WATCH_S = 0.25
+SILENCE_S = 30.0  # then the page does not answer
+
+Moment = tuple[int, Window, str]  # ops done, what is shown, how it is coloured
+
+
+class Figures(BokehModel):
+    """A BokehModel that can be closed twice: when replaced, and again when collected."""
+
+    def close(self) -> None:
+        if self.comm is not None:
+            super().close()
+
+
+class Stage:
+    """One canvas at a time, shown in `box`; `ask(playing)` gives the moment to paint next."""
+
+    def __init__(
+        self,
+        box: ipywidgets.VBox,
+        bridge: Bridge,
+        moment: Callable[[], Moment],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.box, self.bridge = box, bridge
+        self.flow = Flow(self._send)
+        self.canvas: Canvas | None = None
+        self.painter: Painter | None = None
+        self.lively = False  # paint on and on: a trace is playing
+        self.still = False  # do not paint: the session is being changed
+        self.pictures: dict[str, bytes] = {}  # last of each allocator, shown until the next
+        self._moment, self._failed = moment, failed
+        self._wanted = asyncio.Event()
+        self._painting = False
+        self._paint_s = 0.0  # what painting takes of late
+        self._missing = 0  # sources that the page cannot find
+        self._marked_s = self._asked_s = 0.0
+        self._model: Figures | None = None
+        self._thread = ThreadPoolExecutor(1, "potadlab-paint")
+
+    def show(self, canvas: Canvas) -> None:
+        """Put new figures up in place of the old."""
+        self.flow.leave()
+        self.canvas, self.painter = canvas, Painter(canvas)
+        old, self._model = self._model, Figures(canvas.root, combine_events=True)
+        self._model.layout.width = "100%"
+        self.box.children = [self._model]
+        if old:
+            old.close()
+        self._asked_s = time.monotonic()
+        self.bridge.targets = canvas.targets
+        self.want()
+
+    def want(self) -> None:
+        """The pictures are to show another moment."""
+        self._wanted.set()
+
+    @property
+    def settled(self) -> bool:
+        """The page shows the moment asked for."""
+        flow = self.flow
+        waiting = self._wanted.is_set() or self._painting or flow.waiting or flow.in_flight
+        return flow.ready and not waiting
+
+    @property
+    def silent(self) -> bool:
+        """The page was given figures long ago and has not said that it has them."""
+        late = time.monotonic() - self._asked_s > SILENCE_S
+        return self.canvas is not None and not self.flow.ready and late
+
+    def close(self) -> None:
+        """Let go of the thread and of the session behind the figures."""
+        self.flow.leave()
+        self.canvas = self.painter = None
+        self._thread.shutdown(wait=False)
+
+    # ---- the loop ----
+
+    async def pump(self) -> None:
+        """Paint while something is wanted and at most one picture is before it."""
+        while True:
+            await self._wanted.wait()
+            if self.still or self.canvas is None or self.flow.waiting or not self.flow.ready:
+                late = self.flow.due_s() < -1.0 and self.flow.waiting  # hidden, or gone
+                await asyncio.sleep(0.1 if late else 0.005)
+                continue
+            # painted just before the page is free: neither is kept waiting, no picture grows old
+            early_s = self.flow.due_s() - 2 * self._paint_s
+            if early_s > 0:
+                await asyncio.sleep(early_s)
+            self._wanted.clear()
+            self._painting = True
+            try:
+                await self._paint()
+            except Exception as error:
+                self._failed(error)
+            self._painting = False
+
+    async def watch(self) -> None:
+        """See to answers that are lost."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self.flow.watch()
+
+    async def _paint(self) -> None:
+        painter = self.painter
+        assert painter
+        loop = asyncio.get_running_loop()
+        before_s = time.monotonic()
+        frame = await loop.run_in_executor(self._thread, painter.paint, *self._moment())
+        self._paint_s += (time.monotonic() - before_s - self._paint_s) / 4
+        if painter is self.painter:
+            self._offer(frame, painter.canvas.names)
+        if self.lively:
+            self.want()
+
+    def _offer(self, frame: Frame, names: list[str]) -> None:
+        self.pictures.update(zip(names, frame.buffers, strict=True))
+        if self.lively and frame.chosen_s - self._marked_s < MARKER_S:
+            frame.message["parts"].pop()
+        else:
+            self._marked_s = frame.chosen_s
+        self.flow.offer(frame)
+
+    # ---- to and from the page ----
+
+    def _send(self, message: dict[str, Any], buffers: list[bytes]) -> None:
+        """By the bridge, or Bokeh's own way if the page cannot find the sources."""
+        if self._missing and self.canvas:
+            self.canvas.write(buffers, message["parts"][-1].get("value"))
+            message, buffers = {**message, "parts": []}, []
+        self.bridge.post(message, buffers)
+
+    def ready(self, targets: list[str], missing: int) -> None:
+        """The page has figures with these sources, or lacks some of them."""
+        if self.canvas and targets == self.canvas.targets:
+            self._missing = missing
+            self.flow.greet()
+            self.want()
+
+    def shown(self, number: int) -> None:
+        """The page has shown a frame."""
+        self.flow.shown(number)

@@ -1,0 +1,270 @@
+"""The dashboard in the real JupyterLab: what a person does first, and what the page then shows."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+NOISE = re.compile("favicon")
+
+
+class Page:
+    """The page as a person sees it, and the kernel behind it."""
+
+    def __init__(self, page):
+        self.page, self.console = page, []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.console.append(str(error)))
+
+    def _hear(self, message):
+        if message.type == "error" and not NOISE.search(message.text):
+            self.console.append(message.text)
+
+    def python(self, expression: str):
+        """The value of an expression in the notebook's kernel."""
+        text = self.run(f"import json; print(json.dumps({expression}))")
+        return json.loads(text.strip().splitlines()[-1])
+
+    def run(self, code: str) -> str:
+        """What code prints in the notebook's kernel."""
+        return self.page.evaluate(
+            """async (code) => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const future = kernel.requestExecute({ code, store_history: false });
+              let text = "";
+              future.onIOPub = ({ header, content }) => {
+                if (header.msg_type === "stream") text += content.text;
+                if (header.msg_type === "error") text += content.evalue;
+              };
+              await future.done;
+              return text;
+            }""",
+            code,
+        )
+
+    def says(self, words: str) -> None:
+        """Wait until the dashboard shows the words."""
+        self.page.wait_for_function(
+            "(words) => document.querySelector('.potadlab')?.innerText.includes(words)", arg=words
+        )
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression in the kernel is true."""
+        for _ in range(600):
+            if self.python(f"bool({expression})"):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"never true: {expression}")
+
+    def press(self, text: str) -> None:
+        self.page.locator(".potadlab button:enabled", has_text=text).click()
+
+    def map_point(self, name: str, across: float, down: float) -> tuple[float, float]:
+        """Where on the screen a share of a map's frame lies."""
+        return tuple(
+            self.page.evaluate(
+                """([name, across, down]) => {
+                  const figures = [];
+                  const walk = (node) => {
+                    if (node.classList?.contains("bk-Figure")) figures.push(node);
+                    node.shadowRoot?.childNodes.forEach(walk);
+                    node.childNodes.forEach(walk);
+                  };
+                  walk(document.querySelector(".potadlab"));
+                  const names = Bokeh.documents.flatMap((document) => document.roots())
+                    .flatMap((root) => [...root.references()])
+                    .filter((model) => model.name?.startsWith("map ")).map((model) => model.name);
+                  const at = names.indexOf(`map ${name}`);
+                  const box = figures[2 * at].getBoundingClientRect(); // each has one figure below
+                  const [left, right, top, bottom] = [60, 14, 18, 26];
+                  return [box.x + left + across * (box.width - left - right),
+                          box.y + top + down * (box.height - top - bottom)];
+                }""",
+                [name, across, down],
+            )
+        )
+
+    def outputs(self) -> list[dict]:
+        """Outputs of all cells of the notebook."""
+        return self.page.evaluate(
+            """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+              .filter((cell) => cell.type === "code").flatMap((cell) => cell.outputs.toJSON())"""
+        )
+
+
+@pytest.fixture(scope="module")
+def page(lab, browser):
+    shown = Page(browser.pages[0])
+    shown.page.goto(lab.address("lab.ipynb"))
+    shown.page.wait_for_selector(".potadlab")  # the page runs the notebook by itself
+    shown.says("ready to play")
+    shown.until("dashboard.frame_stats()['shown']")
+    yield shown
+    keep(shown, "last")
+
+
+def keep(shown: Page, name: str) -> None:
+    """Save a screenshot where POTADLAB_SHOTS says."""
+    if folder := os.environ.get("POTADLAB_SHOTS"):
+        shown.page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def pixels(shown: Page, name: str) -> list[int]:
+    """The image of a map as the page holds it."""
+    return shown.page.evaluate(
+        """(id) => Array.from(Bokeh.documents.map((d) => d.get_model_by_id(id))
+             .find((model) => model).data.image[0])""",
+        shown.python(f"dashboard.stage.canvas.images[{name!r}].id"),
+    )
+
+
+def test_the_page_shows_every_figure_and_what_the_kernel_painted(page):
+    keep(page, "start")
+    assert page.page.locator(".bk-Figure").count() >= 6
+    for name in ("potad", "buddy"):
+        image = pixels(page, name)
+        painted = (
+            "dashboard.stage.painter.paint(dashboard.index, dashboard.window, 'size')"
+            f".buffers[dashboard.stage.canvas.names.index({name!r})].hex()"
+        )
+        assert bytes(image).hex() == page.python(painted)
+        assert len(set(image)) > 5
+
+
+def test_playing_moves_time_and_maps_and_pausing_stops_them(page):
+    before = pixels(page, "potad")
+    page.press("Play")
+    page.until("dashboard.index > 20_000")
+    page.until("dashboard.frame_stats()['shown'] > 20")
+    assert page.python("dashboard.stage.flow.sent - dashboard.stage.flow.answered") <= 1
+    keep(page, "playing")
+    page.press("Pause")
+    at = page.python("dashboard.index")
+    page.until("dashboard.stage.settled")
+    assert page.python("dashboard.index") == at
+    page.says(f"op {at:,} of")
+    assert pixels(page, "potad") != before
+
+
+def test_stepping_goes_one_op_forth_and_back(page):
+    at = page.python("dashboard.index")
+    page.page.locator(".potadlab button[title='one op forward']").click()
+    page.says(f"op {at + 1:,} of")
+    page.page.locator(".potadlab button[title='one op back']").click()
+    page.says(f"op {at:,} of")
+
+
+def test_the_slider_drags_back_and_forth(page):
+    handle = page.page.locator(".potadlab .noUi-handle").first
+    track = page.page.locator(".potadlab .noUi-base").first.bounding_box()
+    middle = track["y"] + track["height"] / 2
+    moments = []
+    for share in (0.75, 0.25):
+        box = handle.bounding_box()
+        page.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.page.mouse.down()
+        page.page.mouse.move(track["x"] + share * track["width"], middle, steps=8)
+        page.page.mouse.up()
+        end = page.python("dashboard.controls.time.max")
+        page.until(f"abs(dashboard.controls.time.value / {end} - {share}) < 0.03")
+        page.until("dashboard.stage.settled")
+        moments.append(page.python("dashboard.index"))
+        page.says(f"op {moments[-1]:,} of")
+    assert moments[0] > moments[1] > 0
+
+
+def test_hover_and_click_show_the_block(page):
+    x, y = page.map_point("potad", 0.5, 0.7)
+    page.page.mouse.move(x - 3, y)
+    page.page.mouse.move(x, y)
+    tip = page.page.locator(".potadlab-tip")
+    tip.wait_for(state="visible")
+    assert "here" in tip.inner_text()
+    page.press("Play")
+    page.page.mouse.click(x, y)
+    page.until("dashboard.selected and not dashboard.playing")
+    assert page.python("dashboard.selected[0]") == "potad"
+    address = page.python("hex(dashboard.selected[1] * 4096)")
+    page.says(address)
+
+
+def test_the_wheel_zooms_every_map_alike_and_back(page):
+    page.page.mouse.move(*page.map_point("buddy", 0.5, 0.5))
+    page.page.mouse.wheel(0, -100)
+    page.until("dashboard.window.granules_per_cell < 64")
+    page.until("dashboard.stage.settled")
+    starts = page.python(
+        "[list(map(str, p.yaxis[0].major_label_overrides.values()))"
+        " for p in dashboard.stage.canvas.maps.values()]"
+    )
+    assert starts[0] == starts[1]
+    page.page.locator(".potadlab button[title='show all memory']").click()
+    page.until("dashboard.window.first == 0 and dashboard.window.granules_per_cell >= 64")
+
+
+def test_failing_the_chosen_address_names_its_owner_and_can_be_undone(page):
+    ops = page.python("dashboard.session.length")
+    page.press("Fail this address")
+    page.says("failed 0x")
+    page.until(f"not dashboard.busy and dashboard.session.length == {ops + 1}")
+    log = page.python("dashboard.log")
+    assert [line.strip().split(":")[0] for line in log[1:4]] == ["potad", "buddy", "recorded"]
+    assert all("poisoned" in line or "outside" in line for line in log[1:4])
+    page.until("dashboard.stage.settled")
+    keep(page, "failed")
+
+
+def test_a_claim_lists_its_steps_and_draws_the_place(page):
+    assert page.python("[dashboard.controls.size.value, dashboard.controls.align.value]") == [
+        8 << 20,
+        1 << 20,
+    ]
+    page.press("Claim this")
+    page.says("claim of 8 MiB at 1 MiB")
+    page.until("not dashboard.busy and dashboard.placed")
+    page.says("1 x 8 MiB")
+    drawn = page.python("[len(dashboard.stage.canvas.shapes['potad'].data['xs'])]")
+    assert drawn[0] >= 1
+    page.until("dashboard.stage.settled")
+    keep(page, "claimed")
+
+
+def test_undo_returns_to_the_untouched_run(page):
+    page.press("Undo")
+    page.says("undone")
+    page.press("Undo")
+    page.until("dashboard.session.added == 0")
+    page.until("dashboard.session.length == len(dashboard.session.trace.ops)")
+
+
+def test_a_bad_file_is_one_line_and_the_dashboard_lives_on(page, tmp_path):
+    (tmp_path / "notes.parquet").write_text("not a trace")
+    before = page.python("dashboard.session.trace.name")
+    page.page.locator(".potadlab select").first.select_option(label="a file of my own ...")
+    path = page.page.locator(".potadlab input[type=text]")
+    path.fill(str(tmp_path / "notes.parquet"))
+    path.press("Enter")
+    page.page.wait_for_selector(".potadlab-error")
+    assert "notes.parquet" in page.page.locator(".potadlab-error").inner_text()
+    assert page.python("dashboard.session.trace.name") == before
+    page.press("Play")
+    page.until("dashboard.playing")
+    page.press("Pause")
+    page.until("not dashboard.playing")
+
+
+def test_a_second_run_of_the_cell_replaces_the_dashboard(page):
+    page.run("before = dashboard")
+    page.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.until("dashboard is not before and dashboard.session and dashboard.stage.settled")
+    assert page.python("before.session is None")
+    page.says("ready to play")
+
+
+def test_neither_notebook_nor_console_has_errors(page):
+    outputs = page.outputs()
+    assert [one for one in outputs if one["output_type"] == "error"] == []
+    assert [one["text"] for one in outputs if one.get("name") == "stderr"] == []
+    assert page.console == []

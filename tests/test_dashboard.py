@@ -1,0 +1,249 @@
+"""The dashboard without a browser: the protocol of frames, and what widgets do to a session."""
+
+import numpy as np
+import pytest
+
+from potadlab.core.layout import Outcome
+from potadlab.dashboard import Dashboard, words
+from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
+from potadlab.session import Told
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def page():
+    """A flow, its clock, and what went out."""
+    sent, clock = [], Clock()
+    flow = Flow(lambda message, buffers: sent.append(message["number"]), clock)
+    return flow, clock, sent
+
+
+def frame() -> Frame:
+    return Frame({"type": "frame"}, [], chosen_s=0.0)
+
+
+def test_nothing_goes_out_before_the_page_listens(page):
+    flow, _, sent = page
+    flow.offer(frame())
+    assert sent == []
+    flow.greet()
+    assert sent == [1]
+
+
+def test_one_frame_at_a_time_and_the_latest_wins(page):
+    flow, _, sent = page
+    flow.greet()
+    first, second, third = frame(), frame(), frame()
+    flow.offer(first)
+    flow.offer(second)
+    flow.offer(third)
+    assert (sent, flow.replaced) == ([1], 1)
+    flow.shown(1)
+    assert sent == [1, 2]
+    assert flow.in_flight is third
+
+
+def test_a_fast_replay_builds_no_backlog(page):
+    flow, clock, sent = page
+    flow.greet()
+    for step in range(1000):
+        clock.now += 0.001
+        flow.offer(frame())
+        assert flow.sent - flow.answered <= 1
+        if step % 100 == 99:
+            flow.shown(sent[-1])
+    assert len(sent) == 11
+
+
+def test_old_answers_count_for_nothing(page):
+    flow, _, _ = page
+    flow.greet()
+    flow.offer(frame())
+    flow.shown(0)
+    flow.shown(7)
+    assert flow.in_flight is not None
+    assert flow.answered == 0
+
+
+def test_a_lost_answer_is_made_good_less_and_less_often(page):
+    flow, clock, sent = page
+    flow.greet()
+    flow.offer(frame())
+    flow.watch()
+    assert sent == [1]
+    times = []
+    for _ in range(200):
+        clock.now += 0.1
+        flow.watch()
+        if len(sent) > len(times) + 1:
+            times.append(clock.now)
+    assert times == pytest.approx([PATIENCE_S, 3 * PATIENCE_S, 7 * PATIENCE_S], abs=0.2)
+
+
+def test_a_page_that_comes_again_gets_the_picture_again(page):
+    flow, _, sent = page
+    flow.greet()
+    flow.offer(frame())
+    flow.greet()
+    assert sent == [1, 2]
+    flow.shown(1)
+    assert flow.in_flight is not None
+
+
+def test_the_answer_is_expected_when_it_came_before(page):
+    flow, clock, sent = page
+    flow.greet()
+    assert flow.due_s() < 0
+    for _ in range(40):
+        flow.offer(frame())
+        clock.now += 0.1
+        flow.shown(sent[-1])
+    flow.offer(frame())
+    assert flow.due_s() == pytest.approx(0.1, rel=0.01)
+
+
+def test_statistics_are_of_frames_shown(page):
+    flow, clock, sent = page
+    flow.greet()
+    for _ in range(11):
+        flow.offer(Frame({}, [], chosen_s=clock.now))
+        clock.now += 0.1
+        flow.shown(sent[-1])
+    stats = flow.stats()
+    assert stats["shown"] == 11
+    assert stats["fps"] == pytest.approx(10)
+    assert stats["lag_ms_p95"] == pytest.approx(100)
+
+
+@pytest.fixture(scope="module")
+def dashboard():
+    """Without an event loop everything happens at once."""
+    board = Dashboard("mixed_owners")
+    yield board
+    board.close()
+
+
+def test_it_opens_with_a_trace_ready_to_play(dashboard):
+    assert dashboard.session.trace.name == "mixed_owners"
+    assert "ready to play" in dashboard.controls.message.value
+    assert dashboard.names == ["potad", "buddy"]
+    assert dashboard.bridge.targets == dashboard.stage.canvas.targets
+
+
+def test_steps_and_slider_move_the_moment(dashboard):
+    dashboard.go(1000)
+    dashboard.step(1)
+    assert dashboard.index == 1001
+    dashboard.step(-1)
+    assert dashboard.index == 1000
+    dashboard.controls.time.value = dashboard.controls.time.max / 2
+    half = dashboard.session.time_ns(dashboard.session.length) / 2
+    assert dashboard.index == pytest.approx(dashboard.session.index_at(int(half)), abs=2)
+    dashboard.controls.time.value = 0  # and back to where it was before the drag
+    assert dashboard.index <= 2
+    dashboard.go(-5)
+    assert dashboard.index == 0
+    dashboard.go(10**12)
+    assert dashboard.index == dashboard.session.length
+
+
+def test_the_page_answers_our_slider_with_rounded_values_and_nothing_moves(dashboard):
+    dashboard.go(1000)
+    dashboard._moved_s = 0.0
+    dashboard.go(1001)
+    slider = dashboard.controls.time
+    slider.value = slider.value + slider.step / 4
+    assert dashboard.index == 1001
+
+
+def chosen_block(dashboard):
+    """Choose the first block of potad in the middle of the trace; returns its record."""
+    dashboard.go(dashboard.session.length // 2)
+    block = dashboard.session.blocks("potad", dashboard.index)[0]
+    dashboard.choose("potad", int(block["granule"]))
+    return block
+
+
+def test_a_click_shows_the_block(dashboard):
+    block = chosen_block(dashboard)
+    shown = dashboard.controls.block.value
+    assert f"{int(block['granule']) * 4096:#x}" in shown
+    assert not dashboard.controls.fail.disabled
+
+
+def test_fail_claim_and_undo_are_ops(dashboard):
+    chosen_block(dashboard)
+    ops = dashboard.session.length
+    dashboard.controls.fail.click()
+    assert dashboard.session.length == ops + 1
+    told = zip(dashboard.session.names, dashboard.log[1:4], strict=True)
+    assert all(line.strip().startswith(f"{name}:") for name, line in told)
+    dashboard.controls.claim.click()
+    assert dashboard.session.length == ops + 2
+    assert "1 x 8 MiB" in dashboard.controls.log.value
+    assert dashboard.placed[0][0] == "potad"
+    dashboard.show_whole()
+    assert len(dashboard.stage.canvas.shapes["potad"].data["xs"]) >= 1
+    assert "diamond" in dashboard.stage.canvas.marks["potad"].data["marker"]
+    dashboard.controls.undo.click()
+    dashboard.controls.undo.click()
+    assert dashboard.session.length == ops
+    assert dashboard.controls.undo.disabled
+
+
+def test_every_frame_holds_an_image_per_map_and_the_time(dashboard):
+    dashboard.show_whole()
+    made = dashboard.stage.painter.paint(dashboard.session.length, dashboard.window, "kind")
+    assert [part["field"] for part in made.message["parts"]] == ["image", "image", "time_s"]
+    assert {len(image) for image in made.buffers} == {256 * 200}
+    assert len(np.unique(np.frombuffer(made.buffers[0], np.uint8))) > 3
+
+
+@pytest.mark.parametrize("content", [b"", b"not a trace", b"PAR1garbagePAR1"])
+def test_a_bad_file_is_one_line_and_the_dashboard_lives_on(dashboard, tmp_path, content):
+    path = tmp_path / "bad <b>.parquet"
+    path.write_bytes(content)
+    before = dashboard.session
+    dashboard.open(path)
+    told = dashboard.controls.message.value
+    assert "potadlab-error" in told
+    assert "bad &lt;b&gt;.parquet" in told
+    assert "\n" not in told
+    assert dashboard.session is before
+    assert not dashboard.controls.play.disabled
+
+
+def test_a_missing_file_is_one_line(dashboard, tmp_path):
+    dashboard.open(tmp_path / "nowhere.parquet")
+    assert "nowhere.parquet" in dashboard.controls.message.value
+
+
+def test_pointer_messages_zoom_pan_and_choose(dashboard):
+    dashboard.show_whole()
+    full = dashboard.window
+    at = {"type": "pointer", "map": "potad", "x": 10.0, "y": 10.0, "delta": 1.0}
+    dashboard._hear({**at, "what": "wheel"})
+    assert dashboard.window.granules_per_cell * 2 == full.granules_per_cell
+    first = dashboard.window.first
+    dashboard._hear({**at, "what": "panstart"})
+    dashboard._hear({**at, "what": "pan", "y": 5.0})
+    dashboard._hear({**at, "what": "pan", "y": 3.0})
+    assert dashboard.window.first == first + 7 * dashboard.window.row_granules
+    dashboard._hear({**at, "what": "panend"})
+    dashboard._hear({**at, "what": "tap"})
+    assert dashboard.selected[0] == "potad"
+    dashboard.show_whole()
+    assert dashboard.window == full
+
+
+def test_names_from_traces_are_text():
+    lines = words.told(
+        0, [Told("potad", Outcome.POISONED_FREE, "x", "slab", "<script>", 1, 0, 4096)]
+    )
+    assert "&lt;script&gt;" in words.lines(lines)

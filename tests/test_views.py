@@ -1,0 +1,212 @@
+"""Views without a browser: columns written out by hand, and every figure can be drawn."""
+
+import json
+
+import numpy as np
+import pytest
+from bokeh.embed import json_item
+from bokeh.models import ColumnDataSource
+
+from potadlab.core.layout import BLOCK
+from potadlab.core.raster import FREE, HOLE, OUTSIDE, POISON
+from potadlab.kinds import KIND, KINDS
+from potadlab.views import descriptors, latency, orders, regions, theme, timeline
+from potadlab.views.regions import HEIGHT, WIDTH, Window
+
+EVERYTHING = np.array([[0, 1 << 20]], np.int64)
+PAGE = 4096
+
+
+def blocks(*rows):
+    """BLOCK[] of (granule, order, kind)."""
+    found = np.zeros(len(rows), BLOCK)
+    for block, (granule, order, kind) in zip(found, rows, strict=True):
+        block["granule"], block["order"], block["kind"] = granule, order, KIND[kind]
+    return found
+
+
+# ---- regions ----
+
+
+def test_whole_shows_all_in_rows_of_a_power_of_two():
+    window = regions.whole(6_553_600)
+    assert window == Window(0, 128, 256, 200)
+    assert window.end == 6_553_600
+    small = regions.whole(1000)
+    assert (small.columns, small.granules_per_cell, small.scale) == (64, 1, 4)
+    assert small.end >= 1000 > small.end - small.row_granules
+
+
+@pytest.mark.parametrize("granules", [1, 1000, 51_200, 51_201, 2_400_000, 3 << 30])
+def test_every_zoom_keeps_its_granule_in_the_window_and_zooming_out_ends_at_the_whole(granules):
+    window = regions.whole(granules)
+    for granule in (0, granules // 3, granules - 1):
+        closer = window
+        for _ in range(40):
+            closer = regions.zoom(closer, granule, 1, granules)
+            assert closer.first <= granule < closer.end
+            assert closer.first % closer.row_granules == 0
+        assert (closer.columns, closer.granules_per_cell) == (32, 1)
+        assert regions.zoom(closer, granule, -40, granules) == window
+
+
+def test_a_pixel_names_the_granule_that_is_drawn_there():
+    window = Window(first=4096, granules_per_cell=1, columns=64, rows=50)
+    assert regions.locate(window, 0, 0) == 4096
+    assert regions.locate(window, 4 * 3 + 1, 4 * 2 + 3) == 4096 + 2 * 64 + 3
+    assert regions.locate(window, -1, 0) is None
+    assert regions.locate(window, WIDTH, 0) is None
+    x, y = regions.place(window, 4096 + 2 * 64 + 3)
+    assert regions.locate(window, x, y) == 4096 + 2 * 64 + 3
+    assert regions.place(window, 4095) is None
+
+
+def test_pan_stops_at_both_ends():
+    window = regions.zoom(regions.whole(1 << 20), 1 << 19, 3, 1 << 20)
+    assert regions.pan(window, -10_000, 1 << 20).first == 0
+    assert regions.pan(window, 10_000, 1 << 20).end == 1 << 20
+    assert regions.pan(window, 2, 1 << 20).first == window.first + 2 * window.row_granules
+
+
+def test_showing_makes_a_block_a_good_part_of_the_map():
+    window = regions.showing(500_000, 2048, 1 << 20)
+    assert window.first <= 500_000
+    assert window.end >= 502_048
+    assert 8 * 2048 <= window.end - window.first <= 32 * 2048
+
+
+def test_columns_are_the_dominant_size_of_each_cell():
+    window = regions.whole(1 << 20)  # 32 granules to a cell
+    cell = window.granules_per_cell
+    live = blocks((0, 9, "anon"), (3 * 1024, 5, "slab"), (4096, 0, "file"))
+    image = regions.columns(live, EVERYTHING, 1 << 20, PAGE, window)["image"][0]
+    assert image.shape == (HEIGHT, WIDTH)
+    at_2mib = theme.FIRST_SIZE + 6
+    assert set(image[0, : 512 // cell]) == {at_2mib}
+    assert image[0, 512 // cell] == FREE
+    assert image.flat[3 * 1024 // cell] == theme.FIRST_SIZE + 4
+    assert image.flat[4096 // cell] == FREE  # one page of 32: the cell is mostly free
+
+
+@pytest.mark.parametrize(
+    ("colouring", "expected"),
+    [
+        (theme.BY_SIZE, theme.FIRST_SIZE + 1),
+        (theme.BY_KIND, theme.FIRST_KIND + KIND["slab"]),
+        (theme.BY_USE, theme.USED_ANY),
+    ],
+)
+def test_one_block_in_each_colouring_and_failed_memory_in_all(colouring, expected):
+    window = Window(0, 1, 256, 200)
+    live = blocks((0, 0, "slab"), (8, 3, "anon"), (11, 0, "poison"))
+    ranges = np.array([[0, 100]], np.int64)
+    image = regions.columns(live, ranges, 120, PAGE, window, colouring)["image"][0]
+    assert image[0, 0] == expected
+    assert image[0, 11] == POISON
+    assert image[0, 10] == image[0, 12] != POISON
+    assert (image[0, 50], image[0, 110], image[0, 130]) == (FREE, HOLE, OUTSIDE)
+
+
+def test_zoomed_in_neighbours_are_parted_by_lines():
+    window = Window(0, 1, 32, 25)  # 8 pixels to a granule
+    live = blocks((0, 1, "anon"), (2, 1, "anon"))
+    image = regions.columns(live, EVERYTHING, 1 << 20, PAGE, window, theme.BY_KIND)["image"][0]
+    anon = theme.FIRST_KIND + KIND["anon"]
+    row = image[4, :33].tolist()
+    assert row == [theme.EDGE, *[anon] * 15, theme.EDGE, *[anon] * 15, FREE]
+
+
+def test_outlines_follow_rows():
+    window = Window(0, 1, 256, 200)
+    assert regions.outline(window, 10, 4) == ([10, 14, 14, 10, 10], [0, 0, 1, 1, 0])
+    xs, ys = regions.outline(window, 250, 12)
+    assert (xs[:2], max(ys)) == ([250, 256], 2)
+    assert regions.outline(window, 60_000, 8) == ([], [])
+
+
+def test_labels_are_sizes_where_exact_and_addresses_elsewhere():
+    across, down = regions.ticks(regions.whole(6_553_600), PAGE)
+    assert across[WIDTH // 2] == "+64 MiB"
+    assert list(down.values())[:3] == ["0", "4 GiB", "8 GiB"]
+    _, down = regions.ticks(Window(first=32 * 1001, granules_per_cell=1, columns=32, rows=25), PAGE)
+    assert all(label.startswith("0x") or "MiB" in label for label in down.values())
+
+
+# ---- over time ----
+
+
+def test_orders_count_gib_by_class():
+    free = np.zeros((2, 64), np.int64)
+    free[0, 0], free[0, 9], free[1, 18] = 3, 2, 5
+    found = orders.columns(np.array([0, 2_000_000_000]), free, PAGE)
+    assert found["time_s"].tolist() == [0, 2]
+    assert found["class1"].tolist() == [3 * 4096 / 2**30, 0]
+    assert found["class6"].tolist() == [2 / 512, 0]
+    assert found["class8"].tolist() == [0, 5]
+    assert orders.top(found) == pytest.approx(5 * 1.05)
+
+
+def test_descriptors_leave_out_kinds_without_any_and_sum_the_others():
+    of_kind = np.zeros((2, 256), np.int64)
+    of_kind[:, KIND["anon"]], of_kind[1, KIND["slab"]] = [160, 80], 64
+    found = descriptors.columns(np.array([0, 10**9]), of_kind, 6400)
+    assert descriptors.kinds(found) == ["anon", "slab"]
+    assert found["total"].tolist() == [160, 144]
+    assert found["struct_page"].tolist() == [6400, 6400]
+    assert np.isnan(found["slab"][0])
+
+
+def test_latency_shares_rise_to_all():
+    found = latency.columns(np.array([30.0, 10.0, 20.0, 0.0]))
+    assert found["ns"].tolist() == [0.1, 10, 20, 30]
+    assert found["share"].tolist() == [25, 50, 75, 100]
+    assert len(latency.columns(np.arange(10_000.0))["ns"]) == 400
+
+
+class Measured:
+    lookup, p50_ns, p99_ns = "heads", 12.34, 99.9
+    samples_ns = np.array([10.0, 12.0, 100.0])
+
+
+def test_latency_says_median_and_99th():
+    assert latency.label(Measured()) == "heads: p50 12.3 ns, p99 99.9 ns"
+
+
+# ---- colours ----
+
+
+def test_every_colour_means_one_thing():
+    rows = theme.legend_map(theme.BY_USE, light=True)
+    for legend in (theme.legend_sizes(PAGE), theme.legend_kinds(np.ones(len(KINDS), bool))):
+        colours = [colour for colour, _ in [*legend, *rows[1:]]]
+        assert len(set(colours)) == len(colours)
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_palette_has_a_colour_for_every_index(light):
+    colours = theme.palette(light)
+    assert len(colours) == theme.EDGE + 1
+    assert colours[OUTSIDE] == theme.CLEAR
+    assert len({colours[FREE], colours[HOLE], colours[POISON]}) == 3
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_every_figure_can_be_drawn(light):
+    empty = ColumnDataSource({"xs": [], "ys": [], "colour": []})
+    marks = ColumnDataSource({"x": [], "y": [], "marker": [], "colour": []})
+    marker, times = timeline.source(), np.array([0, 10**9])
+    of_kind = np.ones((2, 256), np.int64)
+    of_kind[:, len(KINDS) :] = 0
+    free = orders.columns(times, np.ones((2, 64), np.int64), PAGE)
+    figures = [
+        regions.draw("potad", regions.source(), empty, marks),
+        orders.draw("free", orders.source(free), 1.0, orders.top(free), marker),
+        descriptors.draw(descriptors.columns(times, of_kind, 10**6), 1.0, marker),
+        latency.draw([Measured()]),
+    ]
+    regions.label(figures[0], regions.whole(1 << 20), PAGE)
+    from bokeh.layouts import column
+
+    for plot in figures:
+        theme.dress(plot, light)
+    assert "potad" in json.dumps(json_item(column(*figures)), default=str)
