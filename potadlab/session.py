@@ -32,7 +32,7 @@ class Descriptor:
     kind: str
     owner: str
     handle: int
-    age_ns: int  # since it was allocated; negative: it was there before the recording
+    age_ns: int  # since it was allocated; for a block of the start, a little over the time so far
     record_bytes: int
     poisoned: bool
 

@@ -1,6 +1,9 @@
 """Compile what the lab uses, once per machine, with something to look at meanwhile."""
 
+import multiprocessing
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from .traces.trace import Trace
 Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
 _DONE = CACHE_DIR / "complete"
 _OPS = 2000  # enough to pass every kernel; what is compiled does not depend on it
+_REST = "lookups and the map"
 
 
 def missing() -> bool:
@@ -23,20 +27,37 @@ def missing() -> bool:
 
 
 def compile_all(progress: Progress | None = None) -> None:
-    """Run the whole way once on a little of a bundled trace, so that every kernel is compiled."""
+    """Run the whole way once on a little of a bundled trace, so that every kernel is compiled.
+
+    Numba compiles one kernel at a time in a process, so each part has a process of its own, as
+    many at once as there are processors.
+    """
     tell = progress or (lambda share, what: None)
-    steps = len(ALLOCATORS) + 3
-    tell(0.0, "compiling: reading traces")
-    trace = Trace.read(bundled.dataset("thp_split"))
+    parts = [*ALLOCATORS, _REST]
+    tell(0.0, f"compiling: {', '.join(parts)}")
+    _read()  # compiled once, for all
+    fresh = multiprocessing.get_context("spawn")  # no threads of this process are carried along
+    workers = min(len(parts), os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=fresh) as pool:
+        waiting = {pool.submit(_compile_part, part): part for part in parts}
+        for done, finished in enumerate(as_completed(list(waiting)), start=1):
+            finished.result()
+            left = ", ".join(part for job, part in waiting.items() if not job.done())
+            tell(done / len(parts), f"compiling: {left}" if left else "compiled")
+    _DONE.touch()
+
+
+def _read() -> Trace:
+    return Trace.read(bundled.dataset("thp_split"))
+
+
+def _compile_part(part: str) -> None:
+    trace = _read()
     case = Case(trace.space, trace.ops[:_OPS], trace.start, trace.handles)
-    for done, name in enumerate(ALLOCATORS):
-        tell((done + 1) / steps, f"compiling: {name}")
-        run_allocator(name, case, samples=2)
-    tell(1 - 2 / steps, "compiling: lookups")
+    if part in ALLOCATORS:
+        run_allocator(part, case, samples=2)
+        return
     replay_seconds("null", case)
     latency.measure(trace.start[:1000], trace.space.granules, lookups_timed=1 << 10)
-    tell(1 - 1 / steps, "compiling: the map")
     categories = np.full(len(trace.start), USED, np.uint8)
     rasterise(trace.start, categories, case.ranges, trace.space.granules, 0, 256, 8, 8)
-    _DONE.touch()
-    tell(1.0, "compiled")

@@ -9,7 +9,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 
-from ._jit import kernel, machine
+from ._jit import inlined, kernel, machine
 
 WORD_BITS = 64
 ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -27,13 +27,13 @@ _STARTS = np.array(
 STARTS_1, STARTS_2, STARTS_4, STARTS_8, STARTS_16 = _STARTS
 
 
-@kernel
+@inlined
 def buddy_of(granule, order):
     """The block that merges with this one into a block of the next order."""
     return granule ^ (np.int64(1) << order)
 
 
-@kernel
+@inlined
 def align_down(granule, order):
     return granule >> order << order
 
@@ -47,7 +47,7 @@ def largest_order(granule, granules):
     return order
 
 
-@kernel
+@inlined
 def run_mask(first, order):
     """The word whose 2**order bits from bit `first` are set; order <= 6."""
     if order >= 6:
@@ -56,7 +56,7 @@ def run_mask(first, order):
     return ((one << np.uint64(np.int64(1) << order)) - one) << np.uint64(first)
 
 
-@kernel
+@inlined
 def runs(word, order):
     """The bits of `word` at which an aligned run of 2**order set bits begins; order <= 5."""
     if order >= 1:
@@ -72,7 +72,7 @@ def runs(word, order):
     return word
 
 
-@kernel
+@inlined
 def longest_run(word):
     """1 + order of the longest aligned run of set bits in `word`: 0 for no bit, 7 for all."""
     if word == np.uint64(0):
@@ -153,6 +153,13 @@ def _mask_plain(flags):
     return np.packbits(flags, bitorder="little").view(np.uint64)[0]
 
 
+def _reduce(builder, operation, vector):
+    name = f"llvm.vector.reduce.{operation}.v64i8"
+    kind = ir.FunctionType(_I8, [_LINE])
+    reduce = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(reduce, [vector])
+
+
 def _compare(predicate):
     def typed(typing, line, at, value):
         def build(context, builder, signature, args):
@@ -180,12 +187,30 @@ def bytes_max(typing, line, at):
 
     def build(context, builder, signature, args):
         vector = _load_line(context, builder, signature, args)
-        kind = ir.FunctionType(_I8, [_LINE])
-        name = "llvm.vector.reduce.umax.v64i8"
-        reduce = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        return builder.zext(builder.call(reduce, [vector]), _I64)
+        return builder.zext(_reduce(builder, "umax", vector), _I64)
 
     return types.int64(line, types.int64), build
+
+
+def _tightest_plain(line, at, value):
+    able = line[at : at + 64][line[at : at + 64] >= value]
+    return _mask_plain(line[at : at + 64] == able.min()) if len(able) else np.uint64(0)
+
+
+@machine(_tightest_plain)
+def bytes_tightest(typing, line, at, value):
+    """A bit for each of 64 bytes that equals the smallest which is at least `value` > 0."""
+
+    def build(context, builder, signature, args):
+        vector = _load_line(context, builder, signature, args)
+        limit = _splat(builder, builder.trunc(args[2], _I8))
+        able = builder.icmp_unsigned(">=", vector, limit)
+        beyond = ir.Constant(_LINE, [255] * 64)
+        least = _reduce(builder, "umin", builder.select(able, vector, beyond))
+        equal = builder.icmp_unsigned("==", vector, _splat(builder, least))
+        return builder.bitcast(builder.and_(equal, able), _I64)
+
+    return types.uint64(line, types.int64, types.int64), build
 
 
 def _put_plain(line, at, mask, value):

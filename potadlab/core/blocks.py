@@ -1,8 +1,21 @@
 """Blocks: a free tree, a lookup and the failed granules, kept in step.
 
 What POTAD is made of, and where `recorded` keeps its truth: they differ in how a place is chosen.
+
+Front caches.  Each (CPU, group, order < 4) has a last in, first out stack of blocks.  A cached
+block keeps its start bit and record; its entry says CACHED, so the lookup answers None.  Counts
+call it free; a claim, or an allocation that finds no place, drains the stacks first.
+
+Groups.  A chunk (a pageblock of 2 MiB) belongs to one group at a time, or to the pool of its zone;
+each has a part of the free tree.  A wholly free chunk returns to the pool.  A group without room
+takes a chunk from the pool, else steals from another group, which is counted; a chunk of which at
+least half is free then changes group (as can_steal_fallback and steal_suitable_fallback of
+mm/page_alloc.c, which also counts blocks that are alike).  Blocks of a chunk or more come from
+the pool.
+
 A failed granule inside a live block keeps a bit and leaves service when the block is released;
 then it has a permanent start of order 0, without record, and its neighbours are free again.
+A pinned block (get_user_pages) is released when its last pin goes.
 """
 
 from typing import NamedTuple
@@ -10,26 +23,45 @@ from typing import NamedTuple
 import numpy as np
 
 from . import interface, tree
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .bits import largest_order, trailing_zeros
-from .layout import NONE, POISON, Outcome
+from .layout import NONE, POISON, PUT_OFF, Outcome
 from .lookups import heads
-from .lookups.heads import POISONED, Heads
+from .lookups.heads import CACHED, PIECE, POISONED, RELEASED, Heads
 from .mapped import mapped
 from .tree import Tree
+
+CACHED_ORDERS = 4  # as Linux's per-CPU lists: orders 0..3
+CACHE_BLOCKS = 128  # room of a stack of order 0; order k has 2**k times less
+STOLEN, CHANGED = 0, 1  # in `counts`: blocks stolen from another group, chunks that changed it
 
 
 class Blocks(NamedTuple):
     tree: Tree
     heads: Heads
     poison: np.ndarray  # u8[granule/64]  failed granules, live or not
+    chunk_groups: np.ndarray  # u1[granule >> chunk_order]  0: the pool
+    caches: np.ndarray  # i8[cache, CACHE_BLOCKS]  first granules
+    cached: np.ndarray  # i8[cache]  how many
+    counts: np.ndarray  # i8[2]  STOLEN, CHANGED
+    cpus: int  # 0: no front caches
+    chunk_order: int  # of what belongs to one group; at least 6
 
 
-def new(state_class, zones: np.ndarray, record_bytes: np.ndarray):
+def new(state_class, zones, record_bytes, cpus=0, groups=0, tight=False, chunk_order=9):
     """A state over `zones` (i8[n, 2], granules, in order of trial) with nothing in service."""
     granules = int(zones.max())
+    caches = max(cpus, 1) * (groups + 1) * CACHED_ORDERS
     return state_class(
-        tree.new(zones), heads.new(granules, record_bytes), mapped(granules // 64 + 1, "u8")
+        tree.new(zones, groups + 1, tight),
+        heads.new(granules, record_bytes),
+        mapped(granules // 64 + 1, "u8"),
+        mapped((granules >> chunk_order) + 1, "u1"),
+        np.zeros((caches, CACHE_BLOCKS), np.int64),
+        np.zeros(caches, np.int64),
+        np.zeros(2, np.int64),
+        cpus,
+        chunk_order,
     )
 
 
@@ -39,19 +71,103 @@ def register(state_class) -> None:
         getattr(interface, verb).implementations[state_class] = implementation
 
 
+# ---- parts and groups -----------------------------------------------------------------------
+
+
+@inlined
+def part_of(state, granule):
+    """The part of the free tree that keeps what is free at `granule`."""
+    zone = tree.zone_of(state.tree, granule)
+    return zone * state.tree.groups + state.chunk_groups[granule >> state.chunk_order]
+
+
 @kernel
-def take(state, zone, granule, order, kind, owner):
-    """Make a free block, whose path is exact, live."""
-    tree.put(state.tree, zone, granule, order, False)
-    heads.store(state.heads, granule, order, kind, owner)
+def place(state, order, group):
+    """(granule, part) of a free block for a group, its path exact; (NONE, NONE) if none."""
+    wanted = group if order < state.chunk_order else 0
+    for zone in range(len(state.tree.zones)):
+        part = zone * state.tree.groups + wanted
+        found = tree.find(state.tree, part, order)
+        if found == NONE and wanted != 0 and _grow(state, zone, wanted):
+            found = tree.find(state.tree, part, order)
+        if found != NONE:
+            return found, part
+    if state.tree.groups > 1 and order < state.chunk_order:
+        return _steal(state, order, wanted)
+    return np.int64(NONE), np.int64(NONE)
+
+
+@kernel
+def _grow(state, zone, group):
+    """Give a group a chunk of its zone's pool."""
+    pool = zone * state.tree.groups
+    chunk = tree.find(state.tree, pool, state.chunk_order)
+    if chunk == NONE:
+        return False
+    tree.put(state.tree, pool, chunk, state.chunk_order, False)
+    state.chunk_groups[chunk >> state.chunk_order] = group
+    _put_free(state, pool + group, chunk, state.chunk_order)
+    return True
+
+
+@kernel
+def _steal(state, order, group):
+    """(granule, part) out of the part with the largest free block that is not the group's own."""
+    best, most = np.int64(NONE), order - 1
+    for part in range(len(state.tree.zones) * state.tree.groups):
+        if part % state.tree.groups == group:
+            continue
+        size = tree.largest(state.tree, part)
+        if size > most:
+            best, most = part, size
+    if best == NONE:
+        return np.int64(NONE), np.int64(NONE)
+    state.counts[STOLEN] += 1
+    found = tree.find(state.tree, best, most)
+    chunk = found >> state.chunk_order << state.chunk_order
+    free = tree.free_in(state.tree, best, chunk, state.chunk_order)
+    if free << 1 >= 1 << state.chunk_order:
+        own = best - best % state.tree.groups + group
+        tree.move_chunk(state.tree, best, own, chunk, state.chunk_order)
+        state.chunk_groups[chunk >> state.chunk_order] = group
+        state.counts[CHANGED] += 1
+        best = own
+    tree.enter(state.tree, best, found, order)
+    return found, best
+
+
+@kernel
+def _put_free(state, part, granule, order):
+    tree.enter(state.tree, part, granule, order)
+    tree.put(state.tree, part, granule, order, True)
+
+
+@kernel
+def _to_pool(state, part, granule):
+    """Return the chunk of `granule` to the pool if it is wholly free."""
+    chunk = granule >> state.chunk_order << state.chunk_order
+    group = part % state.tree.groups
+    if group == 0 or tree.free_order(state.tree, part, chunk) < state.chunk_order:
+        return
+    tree.enter(state.tree, part, chunk, state.chunk_order)
+    tree.put(state.tree, part, chunk, state.chunk_order, False)
+    state.chunk_groups[chunk >> state.chunk_order] = 0
+    _put_free(state, part - group, chunk, state.chunk_order)
+
+
+# ---- verbs ----------------------------------------------------------------------------------
 
 
 @kernel
 def add(state, start, end):
     while start < end:
-        zone = tree.zone_of(state.tree, start)
-        order = largest_order(start, min(end, state.tree.zones[zone, 1]) - start)
-        _give(state, zone, start, order)
+        part = part_of(state, start)
+        zone_end = state.tree.zones[part // state.tree.groups, 1]
+        order = largest_order(start, min(end, zone_end) - start)
+        if part % state.tree.groups != 0:
+            order = min(order, state.chunk_order)
+        _put_free(state, part, start, order)
+        _to_pool(state, part, start)
         start += np.int64(1) << order
 
 
@@ -60,20 +176,46 @@ def adopt(state, granule, order, kind, owner):
     heads.store(state.heads, granule, order, kind, owner)
 
 
-@kernel
-def release(state, granule):
+@inlined
+def take(state, part, granule, order, kind, owner):
+    """Make a free block, whose path is exact, live."""
+    tree.put(state.tree, part, granule, order, False)
+    heads.store(state.heads, granule, order, kind, owner)
+
+
+@inlined
+def release(state, granule, cpu):
     at = heads.entry_at(state.heads, granule)
     if at == NONE or heads.start_of(state.heads, at) != granule:
         return np.int64(NONE)
+    entry = state.heads.entries[at]
+    if entry & (CACHED | RELEASED) != np.uint64(0) or heads.kind_of(entry) == POISON:
+        return np.int64(NONE)
+    if heads.pins(state.heads, at) > 0:
+        state.heads.entries[at] = entry | RELEASED
+        return np.int64(PUT_OFF)
+    order = heads.order_of(entry)
+    if state.cpus > 0 and order < CACHED_ORDERS and entry & (PIECE | POISONED) == np.uint64(0):
+        _push(state, granule, order, cpu)
+    else:
+        _free(state, at, granule)
+    return order
+
+
+@kernel
+def _free(state, at, granule):
+    """Give the block of entry `at`, live or cached, back to the tree."""
     entry = heads.forget(state.heads, at)
     heads.drop_record(state.heads, entry)
-    order = heads.order_of(entry)
-    zone = tree.zone_of(state.tree, granule)
-    if entry & POISONED == np.uint64(0):
-        tree.put(state.tree, zone, granule, order, True)
+    order, part = heads.order_of(entry), part_of(state, granule)
+    if entry & POISONED != np.uint64(0):
+        _give_around_poison(state, granule, order)
     else:
-        _give_around_poison(state, zone, granule, order)
-    return order
+        if order >= state.chunk_order or state.tree.groups == 1:
+            tree.put(state.tree, part, granule, order, True)
+        else:
+            _put_free(state, part, granule, order)
+            _to_pool(state, part, granule)
 
 
 @kernel
@@ -81,62 +223,115 @@ def split(state, granule, order):
     whole_order = heads.split_block(state.heads, granule, order)
     if whole_order == NONE:
         return whole_order
-    zone = tree.zone_of(state.tree, granule)
+    part = part_of(state, granule)
     for piece in range(np.int64(1) << (whole_order - order)):
-        tree.enter(state.tree, zone, granule + (piece << order), order)
+        tree.enter(state.tree, part, granule + (piece << order), order)
     return whole_order
 
 
 @kernel
-def fail(state, granule):
-    zone = tree.zone_of(state.tree, granule)
-    if zone == NONE:
-        return np.int64(Outcome.OUTSIDE)
-    if is_poisoned(state, granule):
-        return np.int64(Outcome.POISONED_BEFORE)
-    at = heads.entry_at(state.heads, granule)
-    if at == NONE and tree.free_order(state.tree, zone, granule) == NONE:
-        return np.int64(Outcome.OUTSIDE)
-    state.poison[granule >> 6] |= _poison_bit(granule)
-    if at != NONE:
-        state.heads.entries[at] |= POISONED
-        return np.int64(Outcome.POISONED_LIVE)
-    tree.enter(state.tree, zone, granule, np.int64(0))
-    tree.put(state.tree, zone, granule, np.int64(0), False)
-    _plant(state, granule)
-    return np.int64(Outcome.POISONED_FREE)
+def _entry_inside(state, granule):
+    """Index of the entry of the block that holds `granule`, NONE also outside the zones."""
+    if tree.zone_of(state.tree, granule) == NONE:
+        return np.int64(NONE)
+    return heads.entry_at(state.heads, granule)
 
 
 @kernel
-def unpoison(state, granule):
-    zone = tree.zone_of(state.tree, granule)
-    if zone == NONE or not is_poisoned(state, granule):
-        return np.int64(Outcome.IGNORED)
-    state.poison[granule >> 6] &= ~_poison_bit(granule)
-    at = heads.entry_at(state.heads, granule)
-    if heads.kind_of(state.heads.entries[at]) != POISON:
-        return np.int64(Outcome.POISONED_LIVE)
-    heads.erase(state.heads, granule)
-    _give(state, zone, granule, np.int64(0))
+def pin(state, granule):
+    at = _entry_inside(state, granule)
+    if at == NONE or state.heads.entries[at] & (CACHED | RELEASED) != np.uint64(0):
+        return np.int64(Outcome.ABSENT)
+    if heads.kind_of(state.heads.entries[at]) == POISON:
+        return np.int64(Outcome.ABSENT)
+    if state.heads.entries[at] & PIECE != np.uint64(0) or not heads.add_pins(state.heads, at, 1):
+        return np.int64(Outcome.IGNORED)  # no record, or none of its own, to count on
     return np.int64(Outcome.DONE)
 
 
 @kernel
-def check(state):
-    tree.check(state.tree)
-    for level in range(len(state.heads.offsets) - 1):
-        first, last = state.heads.offsets[level], state.heads.offsets[level + 1]
-        for at in range(first, last, 64):
-            word = state.heads.starts[at >> 6]
-            while word != np.uint64(0):
-                _check_block(state, at + trailing_zeros(word), level)
-                word &= word - np.uint64(1)
+def unpin(state, granule):
+    at = _entry_inside(state, granule)
+    if at == NONE or heads.pins(state.heads, at) == 0:
+        return np.int64(Outcome.ABSENT)
+    heads.add_pins(state.heads, at, -1)
+    if heads.pins(state.heads, at) > 0 or state.heads.entries[at] & RELEASED == np.uint64(0):
+        return np.int64(Outcome.DONE)
+    _free(state, at, heads.start_of(state.heads, at))
+    return np.int64(Outcome.RELEASED)
+
+
+# ---- front caches ---------------------------------------------------------------------------
+
+
+@inlined
+def _cache(state, cpu, group, order):
+    """Which stack serves this CPU, group and order."""
+    return ((cpu % state.cpus) * state.tree.groups + group) * CACHED_ORDERS + order
+
+
+@inlined
+def pop(state, order, group, cpu, kind, owner):
+    """Make a cached block live, or NONE; an empty stack is filled from the tree first."""
+    cache = _cache(state, cpu, group, order)
+    if state.cached[cache] == 0 and not _fill(state, cache, order, group):
+        return np.int64(NONE)
+    state.cached[cache] -= 1
+    granule = state.caches[cache, state.cached[cache]]
+    heads.relabel(state.heads, granule, kind, owner)
+    return granule
 
 
 @kernel
-def _give(state, zone, granule, order):
-    tree.enter(state.tree, zone, granule, order)
-    tree.put(state.tree, zone, granule, order, True)
+def _fill(state, cache, order, group):
+    """Put up to half a stack of blocks of one word on an empty stack; return whether any was."""
+    first, part = place(state, order, group)
+    if first == NONE:
+        return False
+    room = (CACHE_BLOCKS >> order) // 2
+    stack = state.caches[cache]
+    count = tree.take_some(state.tree, part, order, first, stack[:room])
+    for i in range(count // 2):  # the lowest address on top
+        stack[i], stack[count - 1 - i] = stack[count - 1 - i], stack[i]
+    for i in range(count):
+        heads.store_cached(state.heads, stack[i], order)
+    state.cached[cache] = count
+    return True
+
+
+@inlined
+def _push(state, granule, order, cpu):
+    group = np.int64(state.chunk_groups[granule >> state.chunk_order])
+    cache = _cache(state, cpu, group, order)
+    if state.cached[cache] == CACHE_BLOCKS >> order:
+        _spill(state, cache, (CACHE_BLOCKS >> order) // 2)
+    state.heads.entries[granule] |= CACHED
+    state.caches[cache, state.cached[cache]] = granule
+    state.cached[cache] += 1
+
+
+@kernel
+def _spill(state, cache, count):
+    """Give the `count` blocks longest in a stack back to the tree."""
+    stack = state.caches[cache]
+    for i in range(count):
+        _free(state, stack[i], stack[i])
+    for i in range(count, state.cached[cache]):
+        stack[i - count] = stack[i]
+    state.cached[cache] -= count
+
+
+@kernel
+def drain(state):
+    """Empty every front cache; return how many blocks went back to the tree."""
+    drained = np.int64(0)
+    for cache in range(len(state.cached)):
+        drained += state.cached[cache]
+        _spill(state, cache, state.cached[cache])
+    return drained
+
+
+# ---- failed granules ------------------------------------------------------------------------
 
 
 @kernel
@@ -156,7 +351,7 @@ def _plant(state, granule):
 
 
 @kernel
-def _give_around_poison(state, zone, granule, order):
+def _give_around_poison(state, granule, order):
     """Free a released extent but for its failed granules."""
     end = granule + (np.int64(1) << order)
     start = granule
@@ -174,16 +369,78 @@ def _give_around_poison(state, zone, granule, order):
 
 
 @kernel
+def fail(state, granule):
+    if tree.zone_of(state.tree, granule) == NONE:
+        return np.int64(Outcome.OUTSIDE)
+    if is_poisoned(state, granule):
+        return np.int64(Outcome.POISONED_BEFORE)
+    at = heads.entry_at(state.heads, granule)
+    if at != NONE and state.heads.entries[at] & CACHED != np.uint64(0):
+        drain(state)
+        at = np.int64(NONE)
+    part = part_of(state, granule)
+    if at == NONE and tree.free_order(state.tree, part, granule) == NONE:
+        return np.int64(Outcome.OUTSIDE)
+    state.poison[granule >> 6] |= _poison_bit(granule)
+    if at != NONE:
+        state.heads.entries[at] |= POISONED
+        return np.int64(Outcome.POISONED_LIVE)
+    tree.enter(state.tree, part, granule, np.int64(0))
+    tree.put(state.tree, part, granule, np.int64(0), False)
+    _plant(state, granule)
+    return np.int64(Outcome.POISONED_FREE)
+
+
+@kernel
+def unpoison(state, granule):
+    zone = tree.zone_of(state.tree, granule)
+    if zone == NONE or not is_poisoned(state, granule):
+        return np.int64(Outcome.IGNORED)
+    state.poison[granule >> 6] &= ~_poison_bit(granule)
+    at = heads.entry_at(state.heads, granule)
+    if heads.kind_of(state.heads.entries[at]) != POISON:
+        return np.int64(Outcome.POISONED_LIVE)
+    heads.erase(state.heads, granule)
+    add(state, granule, granule + 1)
+    return np.int64(Outcome.DONE)
+
+
+# ---- check ----------------------------------------------------------------------------------
+
+
+@kernel
+def check(state):
+    tree.check(state.tree)
+    cached = np.int64(0)
+    for level in range(len(state.heads.offsets) - 1):
+        first, last = state.heads.offsets[level], state.heads.offsets[level + 1]
+        for at in range(first, last, 64):
+            word = state.heads.starts[at >> 6]
+            while word != np.uint64(0):
+                cached += _check_block(state, at + trailing_zeros(word), level)
+                word &= word - np.uint64(1)
+    for cache in range(len(state.cached)):
+        cached -= state.cached[cache]
+        for i in range(state.cached[cache]):
+            assert state.heads.entries[state.caches[cache, i]] & CACHED != np.uint64(0)
+    assert cached == 0  # every cached block is on one stack
+
+
+@kernel
 def _check_block(state, at, level):
-    order = heads.order_of(state.heads.entries[at])
+    """Assert that a start is in its place and nothing in it is free; 1 if it is cached."""
+    entry = state.heads.entries[at]
+    order = heads.order_of(entry)
     assert order // 6 == level
     granule, size = heads.start_of(state.heads, at), np.int64(1) << order
     assert granule & (size - 1) == 0
     zone = tree.zone_of(state.tree, granule)
     assert zone != NONE
-    free = tree.find_from(state.tree, zone, np.int64(0), granule)
-    assert free == NONE or free >= granule + size  # nothing in a live block is free
+    for part in range(zone * state.tree.groups, (zone + 1) * state.tree.groups):
+        free = tree.find_from(state.tree, part, np.int64(0), granule)
+        assert free == NONE or free >= granule + size
     assert heads.entry_at(state.heads, granule + size - 1) == at  # and no other live block
+    return np.int64(entry & CACHED != np.uint64(0))
 
 
 _VERBS = {
@@ -191,6 +448,8 @@ _VERBS = {
     "adopt": adopt,
     "release": release,
     "split": split,
+    "pin": pin,
+    "unpin": unpin,
     "fail": fail,
     "unpoison": unpoison,
     "check": check,

@@ -19,16 +19,20 @@ def adopt(state, granule, order, kind, owner):
 
 
 @generic
-def allocate(state, order, kind, owner, granule):
+def allocate(state, order, kind, owner, granule, cpu, group):
     """Take a free block of 2**order granules; return its first granule, or NONE.
 
-    `granule` is where the recorded kernel placed it; only `recorded` looks.
+    `granule` is where the recorded kernel placed it; only `recorded` looks.  `cpu` asks; `group`
+    is whom it is to lie beside, 0: no matter.
     """
 
 
 @generic
-def release(state, granule):
-    """Give back the live block that starts at `granule`; return its order, or NONE if none does."""
+def release(state, granule, cpu):
+    """Give back the live block that starts at `granule`; return its order, or NONE if none does.
+
+    PUT_OFF where it is pinned: it goes with its last pin.
+    """
 
 
 @generic
@@ -42,6 +46,19 @@ def claim(state, granules, align_order, kind, owner):
 
     `order` is that of the chunks it was made of; `release_claim` gives them back.
     """
+
+
+@generic
+def pin(state, granule):
+    """Let the block that holds `granule` stay where it is (get_user_pages): DONE, or ABSENT.
+
+    IGNORED where the block has no record to count on.
+    """
+
+
+@generic
+def unpin(state, granule):
+    """Take one pin away: DONE, RELEASED if a release had waited for it, ABSENT if there is none."""
 
 
 @generic

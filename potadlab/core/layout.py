@@ -11,6 +11,7 @@ from enum import IntEnum, IntFlag
 import numpy as np
 
 NONE = -1  # no granule, no handle, no owner
+PUT_OFF = -2  # a release that waits for the last pin
 POISON = 1  # the one kind that core knows: failed granules
 
 
@@ -41,6 +42,8 @@ class Outcome(IntEnum):
     POISONED_LIVE = 5  # FAIL: a live block holds it; its owner is told, it leaves at release
     POISONED_BEFORE = 6  # FAIL: it had failed before
     OUTSIDE = 7  # the granule is not in service
+    PUT_OFF = 8  # RELEASE: the block is pinned; it goes with its last pin
+    RELEASED = 9  # UNPIN: the last pin went, and with it the block
 
 
 class Flag(IntFlag):

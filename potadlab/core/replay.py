@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .interface import add, adopt, allocate, claim, fail, release, split, unpoison
 from .layout import NONE, Outcome, Verb
 
@@ -65,23 +65,24 @@ def replay(state, ops, where, events, ranges, zones):
             event["outcome"] = Outcome.IGNORED
 
 
-@kernel
+@inlined
 def _allocate(state, op, where, event):
     order, kind, owner = np.int64(op["order"]), np.int64(op["kind"]), np.int64(op["owner"])
-    granule = allocate(state, order, kind, owner, op["granule"])
+    cpu, group = np.int64(op["cpu"]), np.int64(0)
+    granule = allocate(state, order, kind, owner, op["granule"], cpu, group)
     where[op["handle"]] = granule
     event["granule"] = granule
     if granule == NONE:
         event["outcome"] = Outcome.REFUSED
 
 
-@kernel
+@inlined
 def _release(state, op, where, event):
     granule = where[op["handle"]]
     if granule == NONE:
         event["outcome"] = Outcome.ABSENT
         return
-    order = release(state, granule)
+    order = release(state, granule, np.int64(op["cpu"]))
     assert order != NONE
     where[op["handle"]] = NONE
     event["granule"], event["order"] = granule, order
@@ -113,6 +114,7 @@ def _add_memory(state, op, event, ranges, zones):
             event["outcome"] = Outcome.IGNORED  # a cold start has it in service already
         row += 1
     if event["outcome"] == Outcome.DONE:
+        assert row < len(ranges)  # the caller leaves room
         ranges[row, 0], ranges[row, 1] = start, end
         add(state, start, end)
 
@@ -137,7 +139,7 @@ def _release_claim(state, op, where, event):
     event["granule"] = granule
     end = granule + op["granules"]
     while granule < end:
-        order = release(state, granule)
+        order = release(state, granule, np.int64(op["cpu"]))
         assert order != NONE
         granule += np.int64(1) << order
         event["order"] = order

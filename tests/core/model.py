@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from potadlab.core.layout import NONE, Outcome
+from potadlab.core.layout import NONE, PUT_OFF, Outcome
 
 
 @dataclass
@@ -13,6 +13,8 @@ class Model:
     free: set[int] = field(default_factory=set)
     live: dict[int, int] = field(default_factory=dict)  # first granule -> order
     failed: set[int] = field(default_factory=set)
+    pins: dict[int, int] = field(default_factory=dict)  # first granule -> how often
+    put_off: set[int] = field(default_factory=set)  # released while pinned
 
     def row(self, start: int, granules: int) -> set[int]:
         return set(range(start, start + granules))
@@ -37,6 +39,11 @@ class Model:
         self.live[start] = order
 
     def release(self, start: int) -> int:
+        if start in self.put_off:
+            return NONE
+        if self.pins.get(start, 0):
+            self.put_off.add(start)
+            return PUT_OFF
         order = self.live.pop(start, NONE)
         if order != NONE:
             self.free |= self.row(start, 1 << order) - self.failed
@@ -44,7 +51,7 @@ class Model:
 
     def split(self, start: int, order: int) -> int:
         whole = self.live.get(start, NONE)
-        if whole < order:
+        if whole < order or self.pins.get(start, 0):
             return NONE
         for piece in range(start, start + (1 << whole), 1 << order):
             self.live[piece] = order
@@ -55,6 +62,26 @@ class Model:
             if start <= granule < start + (1 << order):
                 return start
         return NONE
+
+    def pin(self, granule: int, pinnable: bool) -> Outcome:
+        start = self.holder(granule)
+        if start == NONE or start in self.put_off:
+            return Outcome.ABSENT
+        if not pinnable:
+            return Outcome.IGNORED
+        self.pins[start] = self.pins.get(start, 0) + 1
+        return Outcome.DONE
+
+    def unpin(self, granule: int) -> Outcome:
+        start = self.holder(granule)
+        if not self.pins.get(start, 0):
+            return Outcome.ABSENT
+        self.pins[start] -= 1
+        if self.pins[start] or start not in self.put_off:
+            return Outcome.DONE
+        self.put_off.remove(start)
+        self.release(start)
+        return Outcome.RELEASED
 
     def fail(self, granule: int) -> Outcome:
         if granule in self.failed:

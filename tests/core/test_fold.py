@@ -58,7 +58,9 @@ class Writer:
         self.ops[-1]["time_ns"] = 100 + 7 * (len(self.ops) // 2)  # two at a time
 
     def allocate(self, order, number):
-        told = {"kind": number % len(KINDS), "owner": number % 5 - 1, "flags": number % 3}
+        kind = number % len(KINDS)
+        kind = FOLIO if kind == POISON else kind  # which no op may ask for
+        told = {"kind": kind, "owner": number % 5 - 1, "flags": number % 3}
         wanted = number % 101 >> order << order
         self.ops.append(allocate(self.handles, order, granule=wanted, **told))
         self.name("block", order)

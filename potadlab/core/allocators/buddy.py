@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import kernel
+from .._jit import inlined, kernel
 from ..bits import align_down, buddy_of, largest_order, trailing_zeros
-from ..layout import NONE, Outcome
+from ..layout import NONE, PUT_OFF, Outcome
 from ..mapped import mapped
 
 ORDER_MAX = 10  # MAX_PAGE_ORDER: 4 MiB of 4 KiB pages
@@ -29,6 +29,8 @@ _FIELDS = {  # where Linux 6.12 (x86-64) has them
     "order": ("i1", 40),  # private: of the block that starts here
     "use": ("i1", 48),  # page_type: one of the three below
     "poisoned": ("i1", 49),  # PG_hwpoison
+    "released": ("i1", 50),  # pinned, and released meanwhile
+    "pins": ("i4", 52),  # refcount, but for the owner's own
 }
 FRAME = np.dtype(  # one per granule, 64 bytes: struct page
     {
@@ -75,8 +77,8 @@ def adopt(state: BuddyState, granule, order, kind, owner):
 
 
 @interface.allocate.register
-@kernel
-def allocate(state: BuddyState, order, kind, owner, granule):
+@inlined
+def allocate(state: BuddyState, order, kind, owner, granule, cpu, group):
     for zone in range(len(state.zones)):
         found = _smallest(state, zone, order)
         if found != NONE:
@@ -84,7 +86,7 @@ def allocate(state: BuddyState, order, kind, owner, granule):
     return np.int64(NONE)
 
 
-@kernel
+@inlined
 def _smallest(state, zone, order):
     """__rmqueue_smallest and expand: the head of the first list that can serve."""
     for found in range(order, ORDER_MAX + 1):
@@ -102,11 +104,14 @@ def _smallest(state, zone, order):
 
 
 @interface.release.register
-@kernel
-def release(state: BuddyState, granule):
+@inlined
+def release(state: BuddyState, granule, cpu):
     frame = state.frames[granule]
-    if frame["use"] != LIVE:
+    if frame["use"] != LIVE or frame["released"] != 0:
         return np.int64(NONE)
+    if frame["pins"] > 0:
+        frame["released"] = 1
+        return np.int64(PUT_OFF)
     order = np.int64(frame["order"])
     frame["use"] = NO_HEAD
     zone = _zone_of(state, granule)
@@ -131,12 +136,37 @@ def release(state: BuddyState, granule):
 def split(state: BuddyState, granule, order):
     frame = state.frames[granule]
     whole_order = np.int64(frame["order"])
-    if frame["use"] != LIVE or whole_order < order:
+    if frame["use"] != LIVE or whole_order < order or frame["pins"] > 0:
         return np.int64(NONE)
     for piece in range(granule, granule + (np.int64(1) << whole_order), np.int64(1) << order):
         frame = state.frames[piece]
         frame["use"], frame["order"] = LIVE, order
     return whole_order
+
+
+@interface.pin.register
+@kernel
+def pin(state: BuddyState, granule):
+    head = _live_head(state, granule)
+    if head == NONE or state.frames[head]["released"] != 0:
+        return np.int64(Outcome.ABSENT)
+    state.frames[head]["pins"] += 1
+    return np.int64(Outcome.DONE)
+
+
+@interface.unpin.register
+@kernel
+def unpin(state: BuddyState, granule):
+    head = _live_head(state, granule)
+    if head == NONE or state.frames[head]["pins"] == 0:
+        return np.int64(Outcome.ABSENT)
+    frame = state.frames[head]
+    frame["pins"] -= 1
+    if frame["pins"] > 0 or frame["released"] == 0:
+        return np.int64(Outcome.DONE)
+    frame["released"] = 0
+    interface.release(state, head, np.int64(0))
+    return np.int64(Outcome.RELEASED)
 
 
 @interface.claim.register
@@ -145,7 +175,7 @@ def claim(state: BuddyState, granules, align_order, kind, owner):
     order = trailing_zeros(np.uint64(granules))
     if granules != np.int64(1) << order or order > ORDER_MAX:
         return np.int64(NONE), np.int64(1), order
-    found = interface.allocate(state, order, kind, owner, np.int64(NONE))
+    found = interface.allocate(state, order, kind, owner, np.int64(NONE), np.int64(0), np.int64(0))
     return found, np.int64(1), order
 
 
@@ -209,17 +239,26 @@ def check(state: BuddyState):
             assert blocks == area["blocks"]
 
 
-@kernel
+@inlined
 def _area(state, zone, order):
     return state.areas[zone * (ORDER_MAX + 1) + order]
 
 
-@kernel
+@inlined
 def _zone_of(state, granule):
     for zone in range(len(state.zones)):
         if state.zones[zone, 0] <= granule < state.zones[zone, 1]:
             return np.int64(zone)
     return np.int64(NONE)
+
+
+@kernel
+def _live_head(state, granule):
+    """First granule of the live block that holds `granule`, or NONE."""
+    head = _head_of(state, granule) if _zone_of(state, granule) != NONE else np.int64(NONE)
+    if head == NONE or state.frames[head]["use"] != LIVE:
+        return np.int64(NONE)
+    return head
 
 
 @kernel
@@ -235,7 +274,7 @@ def _head_of(state, granule):
     return np.int64(NONE)
 
 
-@kernel
+@inlined
 def _is_free(state, zone, granule, order):
     if not state.zones[zone, 0] <= granule < state.zones[zone, 1]:
         return False
@@ -243,7 +282,7 @@ def _is_free(state, zone, granule, order):
     return frame["use"] == FREE and frame["order"] == order
 
 
-@kernel
+@inlined
 def _give(state, zone, granule, order):
     """__free_one_page: merge with the buddy while it is free and of the same order."""
     while order < ORDER_MAX:
@@ -263,7 +302,7 @@ def _give(state, zone, granule, order):
         _push(state, zone, granule, order)
 
 
-@kernel
+@inlined
 def _push(state, zone, granule, order):
     area, frame = _area(state, zone, order), state.frames[granule]
     first = area["first"]
@@ -277,7 +316,7 @@ def _push(state, zone, granule, order):
     area["blocks"] += 1
 
 
-@kernel
+@inlined
 def _push_last(state, zone, granule, order):
     area, frame = _area(state, zone, order), state.frames[granule]
     last = area["last"]
@@ -291,7 +330,7 @@ def _push_last(state, zone, granule, order):
     area["blocks"] += 1
 
 
-@kernel
+@inlined
 def _unlink(state, zone, granule, order):
     area, frame = _area(state, zone, order), state.frames[granule]
     before, after = frame["prev"], frame["next"]

@@ -32,13 +32,13 @@ def adopt(state: NullState, granule, order, kind, owner):
 
 @interface.allocate.register
 @kernel
-def allocate(state: NullState, order, kind, owner, granule):
+def allocate(state: NullState, order, kind, owner, granule, cpu, group):
     return np.int64(0)
 
 
 @interface.release.register
 @kernel
-def release(state: NullState, granule):
+def release(state: NullState, granule, cpu):
     return np.int64(0)
 
 

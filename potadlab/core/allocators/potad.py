@@ -3,15 +3,16 @@
 Any power of two from one granule to the whole space; a descriptor of its own kind per block; the
 lookup kept up on every op; claims in place of CMA; failed granules leave service alone.
 After Matthew Wilcox, 29 March 2021 (20210329165832.GG351017@casper.infradead.org and the addendum
-lkml 2103.3/07080).  Not yet here: per-CPU front caches, groups, pins.
+lkml 2103.3/07080).
 
-Zones are tried in the order given; within a zone, the lowest address that can serve.
+Zones are tried in the order given; within a zone, the lowest address that can serve, or (tight)
+the child whose largest free block is the smallest that can: large blocks are broken last.
 """
 
 import numpy as np
 
 from .. import blocks, interface, tree
-from .._jit import kernel
+from .._jit import inlined, kernel
 from ..bits import trailing_zeros
 from ..layout import NONE
 from ..lookups import heads
@@ -24,26 +25,42 @@ class PotadState(blocks.Blocks):
 blocks.register(PotadState)
 
 
-def new(zones: np.ndarray, record_bytes: np.ndarray) -> PotadState:
-    """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service."""
-    return blocks.new(PotadState, zones, record_bytes)
+def new(
+    zones: np.ndarray,
+    record_bytes: np.ndarray,
+    cpus: int = 8,
+    groups: int = 0,
+    tight: bool = False,
+    chunk_order: int = 9,
+) -> PotadState:
+    """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
+
+    cpus: how many have front caches, 0: none; groups: how many besides the pool; chunk_order: of
+    what belongs to one group, 9 is Linux's pageblock of 4 KiB pages.
+    """
+    return blocks.new(PotadState, zones, record_bytes, cpus, groups, tight, chunk_order)
 
 
 @interface.allocate.register
-@kernel
-def allocate(state: PotadState, order, kind, owner, granule):
-    for zone in range(len(state.tree.zones)):
-        found = tree.find(state.tree, zone, order)
+@inlined
+def allocate(state: PotadState, order, kind, owner, granule, cpu, group):
+    if state.cpus > 0 and order < blocks.CACHED_ORDERS:
+        found = blocks.pop(state, order, group, cpu, kind, owner)
         if found != NONE:
-            blocks.take(state, zone, found, order, kind, owner)
             return found
-    return np.int64(NONE)
+    found, part = blocks.place(state, order, group)
+    if found == NONE and blocks.drain(state) > 0:
+        found, part = blocks.place(state, order, group)
+    if found != NONE:
+        blocks.take(state, part, found, order, kind, owner)
+    return found
 
 
 @interface.claim.register
 @kernel
 def claim(state: PotadState, granules, align_order, kind, owner):
     """One chunk, two adjacent chunks of half the size, ... down to the alignment, then give up."""
+    blocks.drain(state)
     order = trailing_zeros(np.uint64(granules))
     steps = np.int64(0)
     while order >= align_order:
@@ -52,7 +69,7 @@ def claim(state: PotadState, granules, align_order, kind, owner):
         for zone in range(len(state.tree.zones)):
             start = _find_row(state, zone, order, chunks)
             if start != NONE:
-                _take_row(state, zone, start, order, chunks)
+                _take_row(state, start, order, chunks)
                 heads.store_chunks(state.heads, start, order, chunks, kind, owner)
                 return start, steps, order
         order -= 1
@@ -62,11 +79,11 @@ def claim(state: PotadState, granules, align_order, kind, owner):
 @kernel
 def _find_row(state, zone, order, chunks):
     """The lowest `chunks` adjacent free blocks of 2**order granules, or NONE."""
-    start = tree.find_from(state.tree, zone, order, np.int64(0))
+    start = _next_free(state, zone, order, np.int64(0))
     found, count = start, np.int64(1)
     while found != NONE and count < chunks:
         after = found + (np.int64(1) << order)
-        found = tree.find_from(state.tree, zone, order, after)
+        found = _next_free(state, zone, order, after)
         if found == after:
             count += 1
         else:
@@ -75,8 +92,20 @@ def _find_row(state, zone, order, chunks):
 
 
 @kernel
-def _take_row(state, zone, start, order, chunks):
+def _next_free(state, zone, order, granule):
+    """The lowest free block of a zone at `granule` or above, whichever group has it."""
+    lowest = np.int64(NONE)
+    for part in range(zone * state.tree.groups, (zone + 1) * state.tree.groups):
+        found = tree.find_from(state.tree, part, order, granule)
+        if found != NONE and (lowest == NONE or found < lowest):
+            lowest = found
+    return lowest
+
+
+@kernel
+def _take_row(state, start, order, chunks):
     for chunk in range(chunks):
         granule = start + (chunk << order)
-        tree.enter(state.tree, zone, granule, order)
-        tree.put(state.tree, zone, granule, order, False)
+        part = blocks.part_of(state, granule)
+        tree.enter(state.tree, part, granule, order)
+        tree.put(state.tree, part, granule, order, False)

@@ -7,7 +7,7 @@ cannot react, so a claim is not its business.
 import numpy as np
 
 from .. import blocks, interface, tree
-from .._jit import kernel
+from .._jit import inlined, kernel
 from ..layout import NONE
 
 
@@ -24,8 +24,8 @@ def new(zones: np.ndarray, record_bytes: np.ndarray) -> RecordedState:
 
 
 @interface.allocate.register
-@kernel
-def allocate(state: RecordedState, order, kind, owner, granule):
+@inlined
+def allocate(state: RecordedState, order, kind, owner, granule, cpu, group):
     zone = tree.zone_of(state.tree, granule) if granule != NONE else np.int64(NONE)
     misaligned = granule & ((np.int64(1) << order) - 1) != 0
     if zone == NONE or misaligned or tree.free_order(state.tree, zone, granule) < order:

@@ -19,13 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import kernel
+from .._jit import inlined, kernel
 from ..bits import leading_zeros
-from ..layout import NONE
+from ..layout import NONE, POISON
 from ..mapped import mapped
 
 # entry: kind 8 bits | order 6 | flags 10 | record 40
-POISONED, PIECE = np.uint64(1 << 14), np.uint64(1 << 15)
+POISONED = np.uint64(1 << 14)  # it holds a failed granule
+PIECE = np.uint64(1 << 15)  # its record is shared
+CACHED = np.uint64(1 << 16)  # in a front cache: not live
+RELEASED = np.uint64(1 << 17)  # released while pinned: it goes with its last pin
 _RECORD_SHIFT = np.uint64(24)
 _LOW = np.uint64((1 << 24) - 1)
 
@@ -71,12 +74,12 @@ def new(granules: int, record_bytes: np.ndarray) -> Heads:
     return Heads(mapped(total // 64, "u8"), mapped(total, "u8"), offsets, arenas, records)
 
 
-@kernel
+@inlined
 def kind_of(entry):
     return np.int64(entry & np.uint64(0xFF))
 
 
-@kernel
+@inlined
 def order_of(entry):
     return np.int64(entry >> np.uint64(8) & np.uint64(0x3F))
 
@@ -90,7 +93,7 @@ def owner_of(heads, entry):
     return np.int64(heads.records[arena["base"] + record]["owner"])
 
 
-@kernel
+@inlined
 def _take_record(heads, kind, owner):
     arena = heads.arenas[kind]
     if arena["record_bytes"] == 0:
@@ -108,7 +111,7 @@ def _take_record(heads, kind, owner):
     return number
 
 
-@kernel
+@inlined
 def drop_record(heads, entry):
     """One live block fewer shares the record of `entry`; the last one frees it."""
     arena = heads.arenas[kind_of(entry)]
@@ -131,7 +134,7 @@ def _share_record(heads, entry, blocks):
         heads.records[arena["base"] + number]["pieces"] += blocks
 
 
-@kernel
+@inlined
 def _write(heads, granule, order, entry):
     level = order // 6
     at = heads.offsets[level] + (granule >> (6 * level))
@@ -139,7 +142,7 @@ def _write(heads, granule, order, entry):
     heads.entries[at] = entry & ~np.uint64(0x3F00) | np.uint64(order) << np.uint64(8)
 
 
-@kernel
+@inlined
 def entry_at(heads, granule):
     """Where in `entries` the live block that holds `granule` has its entry, or NONE."""
     for level in range(len(heads.offsets) - 1):
@@ -147,6 +150,8 @@ def entry_at(heads, granule):
         word = heads.starts[at >> 6]
         if word == np.uint64(0):
             continue
+        if word >> np.uint64(at & 63) & np.uint64(1) != np.uint64(0):
+            return at  # most often: guessed right, the entry is read before the word is there
         before = word << np.uint64(63 - (at & 63))
         if before == np.uint64(0):
             return np.int64(NONE)
@@ -158,14 +163,14 @@ def entry_at(heads, granule):
     return np.int64(NONE)
 
 
-@kernel
+@inlined
 def start_of(heads, at):
     """First granule of the block whose entry is `at`."""
     level = order_of(heads.entries[at]) // 6
     return (at - heads.offsets[level]) << (6 * level)
 
 
-@kernel
+@inlined
 def forget(heads, at):
     """Clear the start bit of the entry `at`; return the entry; its record stays."""
     heads.starts[at >> 6] &= ~(np.uint64(1) << np.uint64(at & 63))
@@ -173,7 +178,7 @@ def forget(heads, at):
 
 
 @interface.store.register
-@kernel
+@inlined
 def store(index: Heads, granule, order, kind, owner):
     record = np.uint64(_take_record(index, kind, owner))
     _write(index, granule, order, record << _RECORD_SHIFT | np.uint64(kind))
@@ -186,6 +191,47 @@ def store_chunks(heads, granule, order, chunks, kind, owner):
     _share_record(heads, entry, chunks - 1)
     for chunk in range(chunks):
         _write(heads, granule + (chunk << order), order, entry | PIECE)
+
+
+@inlined
+def store_cached(heads, granule, order):
+    """Note a block of order < 6 that is in a front cache; it has no record yet."""
+    _write(heads, granule, order, CACHED)
+
+
+@inlined
+def relabel(heads, at, kind, owner):
+    """Make a cached block live; a record of the same kind is used again."""
+    entry = heads.entries[at]
+    if kind_of(entry) == kind and heads.arenas[kind]["record_bytes"] != 0:
+        record = heads.records[heads.arenas[kind]["base"] + np.int64(entry >> _RECORD_SHIFT)]
+        record["owner"] = owner
+        heads.entries[at] = entry & ~CACHED
+        return
+    drop_record(heads, entry)
+    fresh = np.uint64(_take_record(heads, kind, owner)) << _RECORD_SHIFT
+    heads.entries[at] = fresh | entry & np.uint64(0x3F00) | np.uint64(kind)
+
+
+@inlined
+def pins(heads, at):
+    """How often the block of entry `at` is pinned."""
+    entry = heads.entries[at]
+    arena = heads.arenas[kind_of(entry)]
+    if arena["record_bytes"] == 0:
+        return np.int64(0)
+    return np.int64(heads.records[arena["base"] + np.int64(entry >> _RECORD_SHIFT)]["pins"])
+
+
+@kernel
+def add_pins(heads, at, count):
+    """Add pins to the record of entry `at`; False where its kind has none."""
+    entry = heads.entries[at]
+    arena = heads.arenas[kind_of(entry)]
+    if arena["record_bytes"] == 0:
+        return False
+    heads.records[arena["base"] + np.int64(entry >> _RECORD_SHIFT)]["pins"] += count
+    return True
 
 
 @interface.erase.register
@@ -205,6 +251,10 @@ def split_block(heads, granule, order):
     at = entry_at(heads, granule)
     if at == NONE or start_of(heads, at) != granule or order_of(heads.entries[at]) < order:
         return np.int64(NONE)
+    if kind_of(heads.entries[at]) == POISON or pins(heads, at) > 0:
+        return np.int64(NONE)
+    if heads.entries[at] & CACHED != np.uint64(0):
+        return np.int64(NONE)
     entry = forget(heads, at)
     pieces = np.int64(1) << (order_of(entry) - order)
     _share_record(heads, entry, pieces - 1)
@@ -217,7 +267,7 @@ def split_block(heads, granule, order):
 @kernel
 def locate(index: Heads, granule):
     at = entry_at(index, granule)
-    if at == NONE:
+    if at == NONE or index.entries[at] & CACHED != np.uint64(0):
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
     entry = index.entries[at]
     return start_of(index, at), order_of(entry), kind_of(entry), owner_of(index, entry)
