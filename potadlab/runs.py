@@ -3,6 +3,7 @@
 import time
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .units import Space
 # A BLOCK[] is kept this often, and any moment is one stretch of events away: about 20 ms of folding
 # for a million live blocks, and 32 MB per checkpoint kept.
 CHECKPOINT_OPS = 1 << 18
+_SERVICE = (Verb.ADD_MEMORY, Verb.FAIL, Verb.UNPOISON)
 
 
 @dataclass(frozen=True)
@@ -120,9 +122,9 @@ class Run:
 
     def poison(self, index: int) -> np.ndarray:
         """Granules that have failed by then and were not brought back, i8[], ascending."""
-        ops, events = self.case.ops[:index], self.events[:index]
+        ops, events = self.case.ops, self.events
         failed: set[int] = set()
-        for at in np.flatnonzero((ops["verb"] == Verb.FAIL) | (ops["verb"] == Verb.UNPOISON)):
+        for at in self._before(index, Verb.FAIL, Verb.UNPOISON):
             granule, outcome = int(ops[at]["granule"]), events[at]["outcome"]
             if ops[at]["verb"] == Verb.UNPOISON and outcome != Outcome.IGNORED:
                 failed.discard(granule)
@@ -143,15 +145,25 @@ class Run:
 
     def in_service(self, index: int) -> np.ndarray:
         """i8[n, 2]: ranges of granules in service after `index` ops, ascending, disjoint."""
-        ops, events = self.case.ops[:index], self.events[:index]
-        added = (ops["verb"] == Verb.ADD_MEMORY) & (events["outcome"] == Outcome.DONE)
-        more = np.stack([ops["granule"][added], (ops["granule"] + ops["granules"])[added]], axis=1)
+        at = self._before(index, Verb.ADD_MEMORY)
+        added = self.case.ops[at[self.events["outcome"][at] == Outcome.DONE]]
+        more = np.stack([added["granule"], added["granule"] + added["granules"]], axis=1)
         ranges = np.concatenate([self.case.ranges, more])
         ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
         first = np.ones(len(ranges), bool)
         first[1:] = ranges[1:, 0] != ranges[:-1, 1]
         last = np.append(first[1:], True)[: len(first)]
         return np.stack([ranges[first, 0], ranges[last, 1]], axis=1)
+
+    @cached_property
+    def _rare(self) -> np.ndarray:
+        """Where the few ops are that change what is in service, i8[]."""
+        return np.flatnonzero(np.isin(self.case.ops["verb"], _SERVICE))
+
+    def _before(self, index: int, *verbs: Verb) -> np.ndarray:
+        """Where the first `index` ops are one of these verbs of service, i8[]."""
+        rare = self._rare[: np.searchsorted(self._rare, index)]
+        return rare[np.isin(self.case.ops["verb"][rare], verbs)]
 
     def count(self, verb: Verb, outcome: Outcome) -> int:
         """Ops of this verb with this outcome."""

@@ -6,7 +6,6 @@ it is replayed again in every allocator, and the untouched run stays as a branch
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from .errors import BadSize, BadSpace, UnknownName
 from .kinds import KIND, KINDS
 from .runs import Case, Run, run_allocator
 from .traces.trace import Trace
-from .units import Space, format_size, is_power_of_two
+from .units import Space, format_size
 
 Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
 
@@ -311,15 +310,3 @@ def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> 
             f"{trace.path or trace.name}: at its peak the trace holds {format_size(peak)}, "
             f"more than the space of {format_size(space.bytes)}: take a larger space"
         )
-
-
-def replay(
-    trace: Trace, allocators: Sequence[str] = ("potad", "buddy", "recorded"), **options: Any
-) -> Session:
-    """Replay `trace` in each allocator, side by side."""
-    if not is_power_of_two(trace.granule_bytes):
-        raise BadSpace(f"{trace.name}: granule of {trace.granule_bytes} B is no power of two")
-    return Session(trace, allocators, **options)
-
-
-__all__ = ["Claimed", "Descriptor", "Session", "Step", "Told", "replay"]

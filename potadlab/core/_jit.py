@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import os
+import pickle
 import tempfile
 from pathlib import Path
 
@@ -73,9 +74,30 @@ def _compile(fn, **options):
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE_DIR)
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", **options)(fn)
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(fn)
     finally:
         numba.config.CACHE_DIR = before
+    if not numba.config.DISABLE_JIT:
+        _forgive_strangers(compiled)
+    return compiled
+
+
+def _forgive_strangers(compiled) -> None:
+    """Let an index that cannot be read count as empty.
+
+    Numba pickles the classes of states into the index of what it has compiled; one of a module
+    that is not there any more (a notebook's own allocator) would fail every later process.
+    """
+    index = compiled._cache._cache_file
+    load = index._load_index
+
+    def load_known():
+        try:
+            return load()
+        except (ImportError, AttributeError, EOFError, pickle.UnpicklingError):
+            return {}
+
+    index._load_index = load_known
 
 
 def generic(fn):

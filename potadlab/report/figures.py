@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..core.allocators import OPTIONS
 from ..core.layout import Verb
 from ..metrics.latency import Latency
 from ..session import Session
@@ -61,7 +62,7 @@ def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
     order = (2 * MIB // session.space.granule_bytes).bit_length() - 1
     return {
         "allocator": name,
-        "options": {},
+        "options": OPTIONS[name],
         "ops": {
             "allocate": _asked(session, Verb.ALLOCATE),
             "release": _asked(session, Verb.RELEASE),

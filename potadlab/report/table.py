@@ -14,6 +14,10 @@ from . import figures
 from .timing import ROUNDS
 
 _OPEN_LOOP = "Open loop: the trace asks the same of all, whatever they answer."
+_SET = (
+    "potad has per-CPU front caches for orders 0 to 3; buddy is Linux's core lists without per-CPU "
+    "lists, compound tails and migratetypes; recorded is the recorded kernel's own placement."
+)
 _BYTES = "Bytes at the end; Linux's struct page is free structure, descriptor and lookup in one."
 
 Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
@@ -73,7 +77,7 @@ def caption(times: figures.Times) -> str:
     timed = [
         f"ns per op: median of {ROUNDS} rounds (best); {ns} of it is the harness." for ns in null
     ]
-    return " ".join([*timed, _OPEN_LOOP, _BYTES])
+    return " ".join([*timed, _OPEN_LOOP, _SET, _BYTES])
 
 
 def _size(size_bytes: int | None) -> str:

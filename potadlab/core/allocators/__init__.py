@@ -7,6 +7,12 @@ from . import buddy, null, potad, recorded
 
 ALLOCATORS = {"potad": potad.new, "buddy": buddy.new, "recorded": recorded.new}
 NULL = null.new  # the harness, timed beside them
+# how each is set here: what a reader must know to compare them
+OPTIONS = {
+    "potad": {"front_caches_cpus": potad.CPUS, "groups": 0, "placement": "lowest"},
+    "buddy": {"per_cpu_lists": False, "compound_tails": False, "migratetypes": False},
+    "recorded": {},
+}
 # the largest order to which an allocator merges free memory, where there is one
 ORDERS_MAX = {"buddy": buddy.ORDER_MAX, "recorded": buddy.ORDER_MAX}
 

@@ -17,6 +17,8 @@ from ..bits import trailing_zeros
 from ..layout import NONE
 from ..lookups import heads
 
+CPUS = 8  # with front caches of their own; a trace's further CPUs share them
+
 
 class PotadState(blocks.Blocks):
     """Blocks, placed by POTAD."""
@@ -28,7 +30,7 @@ blocks.register(PotadState)
 def new(
     zones: np.ndarray,
     record_bytes: np.ndarray,
-    cpus: int = 8,
+    cpus: int = CPUS,
     groups: int = 0,
     tight: bool = False,
     chunk_order: int = 9,

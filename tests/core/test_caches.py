@@ -1,0 +1,127 @@
+"""POTAD's front caches and groups, by hand: which block comes back, and where it lies."""
+
+import numpy as np
+
+from potadlab.core import blocks, interface
+from potadlab.core.allocators import ALLOCATORS
+from potadlab.core.layout import NONE, PUT_OFF, Outcome
+from potadlab.core.lookups.heads import locate
+from potadlab.kinds import KIND
+from potadlab.metrics.descriptors import record_bytes_of_kinds
+
+FOLIO, KERNEL = KIND["folio"], KIND["kernel"]
+CHUNK = 512
+
+
+def potad(granules, **options):
+    state = ALLOCATORS["potad"](np.array([(0, granules)]), record_bytes_of_kinds(), **options)
+    interface.add(state, 0, granules)
+    return state
+
+
+def allocate(state, order=0, kind=FOLIO, cpu=0, group=0):
+    return int(interface.allocate(state, order, kind, 7, NONE, cpu, group))
+
+
+def test_the_block_released_last_comes_back_first_on_its_cpu():
+    state = potad(4096, cpus=2)
+    first, second = allocate(state), allocate(state)
+    for granule in (first, second):
+        assert interface.release(state, granule, 0) == 0
+        assert locate(state.heads, granule)[0] == NONE, "a cached block is free to the lookup"
+        assert interface.release(state, granule, 0) == NONE, "and cannot be released again"
+    assert [allocate(state), allocate(state)] == [second, first]
+    interface.release(state, first, 1)
+    assert allocate(state, cpu=0) != first, "the other CPU has it"
+    assert allocate(state, cpu=1) == first
+    interface.check(state)
+
+
+def test_a_cached_block_keeps_its_record_for_its_kind():
+    state = potad(4096, cpus=1)
+    granule = allocate(state)
+    interface.release(state, granule, 0)
+    fresh = int(state.heads.arenas[FOLIO]["fresh"])
+    assert allocate(state) == granule
+    assert int(state.heads.arenas[FOLIO]["fresh"]) == fresh
+    interface.release(state, granule, 0)
+    assert allocate(state, kind=KERNEL) == granule
+    assert tuple(locate(state.heads, granule)) == (granule, 0, KERNEL, 7)
+    assert int(state.heads.arenas[FOLIO]["live"]) == 0, "another kind gives the record back"
+
+
+def test_the_caches_are_drained_before_anything_is_refused():
+    state = potad(1024, cpus=4)
+    taken = [allocate(state, cpu=i % 4) for i in range(1024)]
+    assert sorted(taken) == list(range(1024))
+    assert allocate(state) == NONE
+    for i, granule in enumerate(taken):
+        interface.release(state, granule, i % 4)
+    assert int(interface.claim(state, 1024, 10, FOLIO, 7)[0]) == 0, "a claim sees them too"
+    interface.check(state)
+
+
+def test_a_granule_that_fails_in_a_cache_never_comes_back():
+    state = potad(1024, cpus=1)
+    granule = allocate(state, order=2)
+    interface.release(state, granule, 0)
+    assert interface.fail(state, granule + 1) == Outcome.POISONED_FREE
+    interface.check(state)
+    assert granule + 1 not in {allocate(state) for _ in range(1023)}
+    assert allocate(state) == NONE
+
+
+def test_groups_keep_to_their_own_chunks():
+    state = potad(8 * CHUNK, cpus=0, groups=2)
+    ones = {allocate(state, group=1) // CHUNK for _ in range(CHUNK)}
+    twos = {allocate(state, group=2) // CHUNK for _ in range(CHUNK)}
+    assert len(ones) == len(twos) == 1
+    assert ones != twos
+    assert state.counts.tolist() == [0, 0]
+
+
+def test_a_wholly_free_chunk_returns_to_the_pool():
+    state = potad(2 * CHUNK, cpus=0, groups=2)
+    granule = allocate(state, group=1)
+    assert allocate(state, order=10) == NONE
+    interface.release(state, granule, 0)
+    assert allocate(state, order=10) == 0
+
+
+def test_a_group_without_room_steals_and_a_half_free_chunk_changes_group():
+    state = potad(CHUNK, cpus=0, groups=2)
+    mine = [allocate(state, group=1) for _ in range(CHUNK // 4)]
+    assert allocate(state, group=2) not in mine
+    assert state.counts.tolist() == [1, 1], "three quarters were free: the chunk changed"
+    assert int(state.chunk_groups[0]) == 2
+    for _ in range(CHUNK // 2):
+        allocate(state, group=2)
+    assert state.counts[blocks.STOLEN] == 1
+    allocate(state, group=1)
+    assert state.counts.tolist() == [2, 1], "less than half was free: stolen, the group stays"
+    interface.check(state)
+
+
+def test_tight_breaks_the_smaller_free_block():
+    granules = 1 << 14  # children of 4096 at the top
+    loose, tight = (potad(granules, cpus=0, tight=tight) for tight in (False, True))
+    for state in (loose, tight):
+        kept = [allocate(state, order=12) for _ in range(4)]
+        interface.release(state, kept[0], 0)  # 4096 in a row
+        interface.split(state, kept[3], 6)
+        interface.release(state, kept[3], 0)  # 64 in a row, further up
+    assert allocate(loose) == 0
+    assert allocate(tight) == kept[3]
+
+
+def test_a_pinned_block_goes_with_its_last_pin():
+    state = potad(1024, cpus=1)
+    granule = allocate(state, order=4)
+    assert [interface.pin(state, granule + 3) for _ in range(2)] == [Outcome.DONE] * 2
+    assert interface.split(state, granule, 0) == NONE, "as Linux cannot split a pinned folio"
+    assert interface.release(state, granule, 0) == PUT_OFF
+    assert interface.unpin(state, granule) == Outcome.DONE
+    assert tuple(locate(state.heads, granule + 3)) == (granule, 4, FOLIO, 7)
+    assert interface.unpin(state, granule + 15) == Outcome.RELEASED
+    assert locate(state.heads, granule + 3)[0] == NONE
+    assert interface.unpin(state, granule) == Outcome.ABSENT
