@@ -49,7 +49,7 @@ class Case:
 
 def begun(name: str, case: Case) -> tuple[Any, np.ndarray]:
     """(state, where): an allocator in which the start is live and nothing has happened yet."""
-    makers = {**allocators.ALLOCATORS, "null": allocators.NULL}
+    makers: dict[str, Any] = {**allocators.ALLOCATORS, "null": allocators.NULL}
     if name not in makers:
         known = ", ".join(allocators.ALLOCATORS)
         raise UnknownName(f"allocator {name!r} is not there: choose among {known}")
