@@ -7,12 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
-    BadAddress,
     BadSize,
     BadSpace,
     BadTrace,
-    NotLive,
-    OutOfSpace,
     PotadError,
     UnknownName,
 )
@@ -27,12 +24,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "BadAddress",
     "BadSize",
     "BadSpace",
     "BadTrace",
-    "NotLive",
-    "OutOfSpace",
     "PotadError",
     "Session",
     "Space",

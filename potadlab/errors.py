@@ -17,17 +17,5 @@ class BadSpace(PotadError):
     """A space too small for the trace, or malformed."""
 
 
-class OutOfSpace(PotadError):
-    """No place for a block or claim of this size."""
-
-
-class NotLive(PotadError):
-    """Release of something that is not a live block."""
-
-
-class BadAddress(PotadError):
-    """An address outside the space."""
-
-
 class UnknownName(PotadError):
     """No allocator, lookup, kind or dataset of this name."""

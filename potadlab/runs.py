@@ -97,7 +97,8 @@ class Run:
 
     def live(self, index: int) -> np.ndarray:
         """The live blocks after the first `index` ops, BLOCK[] in address order."""
-        known = [self._last] if self._last and self._last[0] <= index else []
+        last = self._last  # once: another thread may put a later moment there
+        known = [last] if last and last[0] <= index else []
         at = bisect_right(self._checkpoints, index, key=lambda checkpoint: checkpoint[0])
         done, blocks = max([self._checkpoints[at - 1], *known], key=lambda known: known[0])
         if done < index:

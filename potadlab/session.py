@@ -1,23 +1,26 @@
 """One experiment: a trace, some allocators, and what people add by hand.
 
-Nothing changes a state from outside: `fail` and `claim` add an op at a moment, everything after
-it is replayed again in every allocator, and the untouched run stays as a branch to go back to.
+Nothing changes a state from outside: `fail` and `claim` add an op at a moment, and everything is
+replayed with it in every allocator.  The same ops give the same events, so `undo` takes the op out
+and replays: no run has to be kept (one of a million ops and blocks is over 500 MB).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from .core.allocators import ALLOCATORS
+from .core.allocators import ALLOCATORS, ORDERS_MAX
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
 from .kinds import KIND, KINDS
-from .runs import Case, Run, run_allocator
+from .runs import Case, run_allocator
 from .traces.trace import Trace
-from .units import Space, format_size
+from .units import KIB, Space, format_size
 
+BUDDY_ORDER_MAX = ORDERS_MAX["buddy"]
 Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
 
 
@@ -73,10 +76,11 @@ class Claimed:
 
 
 @dataclass(frozen=True)
-class _Branch:
-    ops: np.ndarray
+class _Added:
+    """An op added by hand: where it stands, and how many handles there were before."""
+
+    index: int
     handles: int
-    runs: dict[str, Run]
 
 
 _WORDS = {
@@ -104,14 +108,14 @@ class Session:
         progress: Progress | None = None,
     ) -> None:
         self.trace = trace
-        self.names = list(allocators)
+        self.names = list(dict.fromkeys(allocators))
         self.owners = list(trace.owners)
         self.space = space or trace.space
         self.start = trace.start if space is None else trace.start[:0]
         self.progress: Progress = progress or (lambda share, what: None)
         _check_names(self.names)
         _check_space(trace, self.space, self.names, space is not None)
-        self._branches: list[_Branch] = []
+        self._added: list[_Added] = []
         self._replay(trace.ops, trace.handles)
 
     def _replay(self, ops: np.ndarray, handles: int) -> None:
@@ -119,7 +123,13 @@ class Session:
         runs = {}
         for done, name in enumerate(self.names):
             self.progress(done / len(self.names), f"replaying in {name}")
-            runs[name] = run_allocator(name, case)
+            try:
+                runs[name] = run_allocator(name, case)
+            except (MemoryError, OSError) as error:
+                size = format_size(self.space.granules * self.space.granule_bytes)
+                raise BadSpace(
+                    f"{name}: no memory for the tables of a space up to {size}: take a smaller one"
+                ) from error
         self.progress(1.0, "replayed")
         self.ops, self.handles, self.runs = ops, handles, runs
 
@@ -180,7 +190,11 @@ class Session:
     # ---- ops added by hand ----
 
     def fail(self, granule: int, index: int) -> list[Told]:
-        """Let a granule fail after `index` ops; what came of it and who was told, by allocator."""
+        """Let a granule fail after `index` ops; what came of it and who was told, by allocator.
+
+        Raises BadSize for a moment that is not there.
+        """
+        self._check_moment(index)
         held = {name: self.describe(name, index, granule) for name in self.names}
         op = self._op(Verb.FAIL, index)
         op["granule"] = granule
@@ -206,9 +220,10 @@ class Session:
     ) -> list[Claimed]:
         """Claim `granules` in a row, aligned to 2**align_order, after `index` ops, everywhere.
 
-        Raises BadSize unless the size is a multiple of the alignment.
+        Raises BadSize unless the size is a multiple of the alignment, and the moment is there.
         """
-        align = 1 << align_order
+        self._check_moment(index)
+        align = 1 << max(align_order, 0)
         if granules <= 0 or granules % align:
             unit = self.space.granule_bytes
             size, alignment = format_size(granules * unit), format_size(align * unit)
@@ -237,8 +252,12 @@ class Session:
             size_bytes=granules * unit,
             chunk_bytes=unit << int(event["order"]),
             steps=steps,
-            words=_claim_words(name, outcome),
+            words=_claim_words(name, outcome, format_size(unit << BUDDY_ORDER_MAX)),
         )
+
+    def _check_moment(self, index: int) -> None:
+        if not 0 <= index <= self.length:
+            raise BadSize(f"moment {index}: take a number of ops from 0 to {self.length}")
 
     def _op(self, verb: Verb, index: int) -> np.ndarray:
         op = np.zeros(1, OP)[0]
@@ -249,39 +268,55 @@ class Session:
         return op
 
     def extend(self, op: np.ndarray, index: int) -> None:
-        """Put an op in after the first `index` ops and replay all; the old run stays a branch."""
-        branch = _Branch(self.ops, self.handles, self.runs)
+        """Put an op in after the first `index` ops and replay all."""
+        added = _Added(index, self.handles)
         ops = np.insert(self.ops, index, op)
         self._replay(ops, max(self.handles, int(op["handle"]) + 1))
-        self._branches.append(branch)
+        self._added.append(added)
 
     def undo(self) -> bool:
-        """Go back to the run before the last op added by hand; False if there is none."""
-        if not self._branches:
+        """Take the op added last by hand out again and replay; False if there is none."""
+        if not self._added:
             return False
-        branch = self._branches.pop()
-        self.ops, self.handles, self.runs = branch.ops, branch.handles, branch.runs
+        last = self._added[-1]
+        self._replay(np.delete(self.ops, last.index), last.handles)
+        self._added.pop()
         return True
 
     @property
     def added(self) -> int:
         """How many ops were added by hand and can be undone."""
-        return len(self._branches)
-
-    def with_allocators(self, names: Sequence[str]) -> "Session":
-        """The same trace and start in other allocators; without the ops added by hand."""
-        custom = None if self.space is self.trace.space else self.space
-        return Session(self.trace, names, space=custom, progress=self.progress)
+        return len(self._added)
 
 
-def _claim_words(name: str, outcome: Outcome) -> str:
+def _claim_words(name: str, outcome: Outcome, largest: str) -> str:
     if outcome == Outcome.DONE:
         return "found"
+    if name == "buddy" and outcome == Outcome.IGNORED:
+        return f"not tried: the buddy core gives one block, a power of two of at most {largest}"
     if outcome == Outcome.IGNORED:
         return "a record cannot answer a claim"
     if name == "buddy":
-        return "no free block of this size: the buddy core gives one block, of at most 4 MiB"
+        return "no free block of this size"
     return "given up: not as many free chunks in a row, down to the alignment"
+
+
+def _check_memory(space: Space, names: list[str]) -> None:
+    """Raises BadSpace where the tables of struct page would not fit this machine's memory.
+
+    Every free block of MAX_PAGE_ORDER touches a page of them, and a quarter of one of the census.
+    """
+    blocks = space.bytes // space.granule_bytes >> BUDDY_ORDER_MAX
+    needed = blocks * 5 * KIB * sum(name in ORDERS_MAX for name in names)
+    try:
+        told = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()
+    except OSError:
+        return
+    if told and needed > int(told[0]) * KIB // 2:
+        raise BadSpace(
+            f"a space of {format_size(space.bytes)}: {', '.join(names)} would need about "
+            f"{format_size(needed)} of this machine's memory: take a smaller space, or potad alone"
+        )
 
 
 def _check_names(names: list[str]) -> None:
@@ -297,6 +332,7 @@ def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> 
     if space.granule_bytes != trace.granule_bytes:
         have, want = format_size(space.granule_bytes), format_size(trace.granule_bytes)
         raise BadSpace(f"granule {have}: the trace {trace.name} counts {want}; take that")
+    _check_memory(space, names)
     if not custom:
         return
     if "recorded" in names:

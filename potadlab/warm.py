@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 import numpy as np
 
 from . import bundled
-from .core._jit import CACHE_DIR
+from .core._jit import CACHE_DIR, DISABLED
 from .core.allocators import ALLOCATORS
 from .core.raster import USED, rasterise
 from .metrics import latency
@@ -23,7 +23,7 @@ _REST = "lookups and the map"
 
 def missing() -> bool:
     """Whether this version has not been compiled on this machine yet."""
-    return not _DONE.exists()
+    return not DISABLED and not _DONE.exists()
 
 
 def compile_all(progress: Progress | None = None) -> None:
@@ -44,6 +44,7 @@ def compile_all(progress: Progress | None = None) -> None:
             finished.result()
             left = ", ".join(part for job, part in waiting.items() if not job.done())
             tell(done / len(parts), f"compiling: {left}" if left else "compiled")
+    CACHE_DIR.mkdir(parents=True, exist_ok=True)
     _DONE.touch()
 
 

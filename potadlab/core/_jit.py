@@ -12,37 +12,51 @@ import hashlib
 import inspect
 import os
 import pickle
+import sys
 import tempfile
 from pathlib import Path
 
+import llvmlite
 import numba
 import numpy
+from llvmlite.binding import get_host_cpu_name
 from numba.extending import intrinsic, overload
 
 _CORE = Path(__file__).parent
 
 
 def _cache_root() -> Path:
-    """$POTADLAB_CACHE, the user's cache folder, or a temporary folder where that is read-only."""
-    chosen = os.environ.get("POTADLAB_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(chosen) if chosen else home / "potadlab"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.gettempdir()) / f"potadlab-{os.getuid()}"
-    return root if os.access(root, os.W_OK) else Path(tempfile.gettempdir()) / "potadlab"
+    """$POTADLAB_CACHE or the user's cache folder; a private temporary one where that is read-only.
+
+    Numba's index is a pickle, so a folder that another user could write must not be read.
+    """
+    for place in (os.environ.get("POTADLAB_CACHE"), os.environ.get("XDG_CACHE_HOME"), "~/.cache"):
+        if not place:
+            continue
+        root = Path(os.path.expanduser(place))
+        root = root if place == os.environ.get("POTADLAB_CACHE") else root / "potadlab"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if root.stat().st_uid == os.getuid() and os.access(root, os.W_OK):
+            return root
+    return Path(tempfile.mkdtemp(prefix="potadlab-"))
 
 
 def _digest() -> str:
+    """Of everything that may change the machine code: sources, versions, flags, processor."""
+    facts = [numba.__version__, llvmlite.__version__, numpy.__version__, numba.config.BOUNDSCHECK]
+    facts += [sys.implementation.cache_tag, numba.config.CPU_NAME, get_host_cpu_name()]
     digest = hashlib.blake2b(digest_size=8)
-    for fact in (numba.__version__, numpy.__version__, numba.config.BOUNDSCHECK):
+    for fact in facts:
         digest.update(repr(fact).encode())
     for source in sorted(_CORE.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
+DISABLED = bool(numba.config.DISABLE_JIT)
 CACHE_DIR = _cache_root() / _digest()
 
 
@@ -88,8 +102,10 @@ def _forgive_strangers(compiled) -> None:
     Numba pickles the classes of states into the index of what it has compiled; one of a module
     that is not there any more (a notebook's own allocator) would fail every later process.
     """
-    index = compiled._cache._cache_file
-    load = index._load_index
+    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    load = getattr(index, "_load_index", None)
+    if load is None:  # another Numba keeps it elsewhere
+        return
 
     def load_known():
         try:

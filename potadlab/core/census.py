@@ -65,7 +65,7 @@ def count(census, ops, events, named, poison, samples, order, unusable):
     """Follow the events; write a row of `samples` whenever as many ops as it says have been done.
 
     poison: i8[n] granules failed so far, room for all; unusable[0] becomes the sum over ops of the
-    unusable free space index of `order` (0 .. 1000, fragmentation.c's integer arithmetic).
+    unusable free space index of `order` (0 .. 1000, mm/vmstat.c's integer arithmetic).
     """
     failed, row = np.int64(0), np.int64(0)
     for i in range(len(ops)):

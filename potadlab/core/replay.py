@@ -61,7 +61,7 @@ def replay(state, ops, where, events, ranges, zones):
         elif verb == Verb.UNPOISON:
             event["granule"] = op["granule"]
             event["outcome"] = unpoison(state, op["granule"])
-        else:  # PIN, UNPIN: nothing here migrates yet; REFUSED: the recorded kernel's own
+        else:  # REFUSED is the recorded kernel's own; PIN, UNPIN are asked of a state directly
             event["outcome"] = Outcome.IGNORED
 
 
@@ -83,7 +83,7 @@ def _release(state, op, where, event):
         event["outcome"] = Outcome.ABSENT
         return
     order = release(state, granule, np.int64(op["cpu"]))
-    assert order != NONE
+    assert order >= 0
     where[op["handle"]] = NONE
     event["granule"], event["order"] = granule, order
 

@@ -10,6 +10,7 @@ from model import Model
 
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS, ORDERS_MAX
+from potadlab.core.allocators.buddy import ORDER_MAX
 from potadlab.core.layout import NONE, Outcome
 from potadlab.core.lookups.heads import Heads, locate
 from potadlab.metrics.descriptors import record_bytes_of_kinds
@@ -80,8 +81,8 @@ def claim(name, state, model, size, align_order):
     tried = [o for o in range(largest, align_order - 1, -1)]
     able = [o for o in tried if model.places(granules, 1 << o)]
     if name == "buddy":
-        able = [largest] if granules == 1 << largest and able[:1] == [largest] else []
-        tried = [largest]
+        tried = [largest] if granules == 1 << largest and largest <= ORDER_MAX else []
+        able = [order for order in able if order in tried]
     if not able:
         assert start == NONE
         assert steps == len(tried)
@@ -212,6 +213,14 @@ def test_potad_hands_out_any_power_of_two():
     assert interface.release(state, 0, 0) == 30
     assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 0
     assert interface.allocate(state, 29, 3, 0, NONE, 0, 0) == 1 << 29
+
+
+def test_buddy_serves_fresh_memory_from_its_lowest_address():
+    """__free_pages_core gives it to the tails of the lists."""
+    state = ALLOCATORS["buddy"](np.array([(0, 4096)]), record_bytes_of_kinds())
+    interface.add(state, 0, 4096)
+    places = [interface.allocate(state, 10, 3, 0, NONE, 0, 0) for _ in range(4)]
+    assert places == [0, 1024, 2048, 3072]
 
 
 def test_buddy_expands_and_merges_as_linux():

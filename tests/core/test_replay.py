@@ -90,21 +90,21 @@ def test_blocks_and_pieces(name):
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_claims(name):
     """48 granules: the buddy core sees 32 + 16, gives one block or nothing; a record gives none."""
-    refused, ignored = (NONE, REFUSED, 1, 1), (NONE, IGNORED, 0, 0)
+    ignored = (NONE, IGNORED, 0, 0)
     absent = (NONE, ABSENT, 0, 0)
     table = [
         (allocate(0, granule=0), here((0, DONE, 0, 0), (32, DONE, 0, 0), (0, DONE, 0, 0))),
         (claim(1, 64, 0), here((NONE, REFUSED, 0, 7), (NONE, REFUSED, 6, 1), ignored)),
-        (claim(2, 6, 1), here((2, DONE, 1, 1), refused, ignored)),
+        (claim(2, 6, 1), here((2, DONE, 1, 1), (NONE, IGNORED, 1, 0), ignored)),
         (claim(3, 32, 2), here((16, DONE, 4, 2), (0, DONE, 5, 1), ignored)),
-        (claim(4, 24, 3), here((NONE, REFUSED, 3, 1), (NONE, REFUSED, 3, 1), ignored)),
+        (claim(4, 24, 3), here((NONE, REFUSED, 3, 1), (NONE, IGNORED, 3, 0), ignored)),
         (release_claim(4, 24), everywhere(absent)),
         (release_claim(3, 32), here((16, DONE, 4, 0), (0, DONE, 5, 0), absent)),
         (release_claim(3, 32), everywhere(absent)),
-        (claim(5, 24, 3), here((8, DONE, 3, 1), (NONE, REFUSED, 3, 1), ignored)),
+        (claim(5, 24, 3), here((8, DONE, 3, 1), (NONE, IGNORED, 3, 0), ignored)),
         (allocate(6, granule=34), here((1, DONE, 0, 0), (33, DONE, 0, 0), (34, DONE, 0, 0))),
         (allocate(7, granule=35), here((32, DONE, 0, 0), (34, DONE, 0, 0), (35, DONE, 0, 0))),
-        (claim(8, 12, 0), here((36, DONE, 2, 1), (NONE, REFUSED, 2, 1), ignored)),
+        (claim(8, 12, 0), here((36, DONE, 2, 1), (NONE, IGNORED, 2, 0), ignored)),
         (release_claim(2, 6), here((2, DONE, 1, 0), absent, absent)),
         (claim(9, 4, 0), here((4, DONE, 2, 1), (36, DONE, 2, 1), ignored)),
         (claim(10, 4, 1), here((NONE, REFUSED, 1, 2), (40, DONE, 2, 1), ignored)),
@@ -283,17 +283,17 @@ def test_recorded_refuses_what_cannot_have_been():
 
 
 def test_no_merge_is_likely_at_the_last_orders():
-    """buddy_merge_likely: never for MAX_PAGE_ORDER - 1 and above, so 5120 comes first again."""
-    blocks = [(0, 9, 5120), (1, 9, 5632), (2, 10, 4096), (3, 10, 3072), (4, 9, 2048)]
+    """buddy_merge_likely: never for MAX_PAGE_ORDER - 1 and above, so 0 comes first again."""
+    blocks = [(0, 9, 0), (1, 9, 512), (2, 10, 1024), (3, 10, 2048), (4, 9, 3072)]
     table = [
         (allocate(handle, order), everywhere((granule, DONE, order, 0)))
         for handle, order, granule in blocks
     ]
     table += [
-        (release(2, 10), everywhere((4096, DONE, 10, 0))),
-        (release(0, 9), everywhere((5120, DONE, 9, 0))),  # beside 5632; 2560 was free before
-        (allocate(5, 9), everywhere((5120, DONE, 9, 0))),
-        (allocate(6, 9), everywhere((2560, DONE, 9, 0))),
+        (release(2, 10), everywhere((1024, DONE, 10, 0))),
+        (release(0, 9), everywhere((0, DONE, 9, 0))),  # beside 512; 3584 was free before
+        (allocate(5, 9), everywhere((0, DONE, 9, 0))),
+        (allocate(6, 9), everywhere((3584, DONE, 9, 0))),
     ]
     compare("buddy", table, [(0, 6144)], [(0, 6144)])
 

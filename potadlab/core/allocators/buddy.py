@@ -6,9 +6,13 @@ __free_one_page merges with the buddy while it can, and buddy_merge_likely choos
 take_page_off_buddy is `fail` for a free page.  Facts only; the code is our own.
 
 Differences from Linux: no migratetypes (so no fallback), no per-CPU lists, no compound tails, no
-watermarks; the order of a live block is kept at its head, where Linux keeps it for compound
-pages only and otherwise trusts the caller; a live page that fails leaves service at release.
-A claim is one block (alloc_pages); CMA is not here, so larger or unaligned claims are refused.
+watermarks; gfp zone limits are ignored, every request tries the zones from the top down.  A warm
+start has its free lists in order of address, where a real machine's are shuffled by use.  The
+order of a live block is kept at its head, where Linux keeps it for compound pages only and
+otherwise trusts the caller.  A live page that fails leaves service at release whatever the order
+(free_pages_prepare: order 0 only).  A pin is a count of its own, and a pinned release a mark,
+where Linux counts one reference with the other.  A claim is one block (alloc_pages): a power of
+two up to MAX_PAGE_ORDER; others are not tried, as CMA is not here.
 """
 
 from typing import NamedTuple
@@ -61,11 +65,16 @@ def new(zones: np.ndarray, record_bytes: np.ndarray) -> BuddyState:
 @interface.add.register
 @kernel
 def add(state: BuddyState, start, end):
+    _give_range(state, start, end, True)  # __free_pages_core: FPI_TO_TAIL, lowest address first
+
+
+@kernel
+def _give_range(state, start, end, to_tail):
     while start < end:
         zone = _zone_of(state, start)
         room = min(end, state.zones[zone, 1]) - start
         order = min(largest_order(start, room), np.int64(ORDER_MAX))
-        _give(state, zone, start, order)
+        _give(state, zone, start, order, to_tail)
         start += np.int64(1) << order
 
 
@@ -117,17 +126,17 @@ def release(state: BuddyState, granule, cpu):
     zone = _zone_of(state, granule)
     end, start = granule + (np.int64(1) << order), granule
     if order == 0 and frame["poisoned"] == 0:
-        _give(state, zone, granule, order)
+        _give(state, zone, granule, order, False)
         return order
     clean = True
     for page in range(granule, end):  # poisoned pages never reach a list
         if state.frames[page]["poisoned"] != 0:
-            interface.add(state, start, page)
+            _give_range(state, start, page, False)
             start, clean = page + 1, False
     if clean and order <= ORDER_MAX:
-        _give(state, zone, granule, order)
+        _give(state, zone, granule, order, False)
     else:
-        interface.add(state, start, end)
+        _give_range(state, start, end, False)
     return order
 
 
@@ -174,7 +183,7 @@ def unpin(state: BuddyState, granule):
 def claim(state: BuddyState, granules, align_order, kind, owner):
     order = trailing_zeros(np.uint64(granules))
     if granules != np.int64(1) << order or order > ORDER_MAX:
-        return np.int64(NONE), np.int64(1), order
+        return np.int64(NONE), np.int64(0), order  # no block of Linux's has that size
     found = interface.allocate(state, order, kind, owner, np.int64(NONE), np.int64(0), np.int64(0))
     return found, np.int64(1), order
 
@@ -216,7 +225,7 @@ def unpoison(state: BuddyState, granule):
     state.frames[granule]["poisoned"] = 0
     if _head_of(state, granule) != NONE:
         return np.int64(Outcome.POISONED_LIVE)
-    _give(state, zone, granule, np.int64(0))
+    _give(state, zone, granule, np.int64(0), False)
     return np.int64(Outcome.DONE)
 
 
@@ -283,7 +292,7 @@ def _is_free(state, zone, granule, order):
 
 
 @inlined
-def _give(state, zone, granule, order):
+def _give(state, zone, granule, order, to_tail):
     """__free_one_page: merge with the buddy while it is free and of the same order."""
     while order < ORDER_MAX:
         buddy = buddy_of(granule, order)
@@ -296,7 +305,7 @@ def _give(state, zone, granule, order):
     merge_likely = order < ORDER_MAX - 1 and _is_free(
         state, zone, buddy_of(above, order + 1), order + 1
     )
-    if merge_likely:
+    if to_tail or merge_likely:
         _push_last(state, zone, granule, order)
     else:
         _push(state, zone, granule, order)

@@ -1,4 +1,4 @@
-"""Start bits with entries: from any granule to its live block in two lines (order < 6).
+"""Start bits with entries: from any granule to its live block in two lines, its owner in a third.
 
 Level l has a bit for each run of 64**l granules, set where a live block of order 6l .. 6l + 5
 begins, and a 64-bit entry beside it.  A live block of level l covers whole words of the levels
