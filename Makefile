@@ -27,10 +27,8 @@ lint: $(VENV)/.test ## style, layout, types, who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-clean: ## forget the environment and everything compiled
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -rf "$${POTADLAB_CACHE:-$$HOME/.cache/potadlab}"
+clean: ## forget .venv and everything compiled
+	$(PYTHON) .ci/clean.py
 
 # The stamps: an environment with what the lab needs, and the same with what the tests need.
 $(VENV)/.lab: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -45,7 +43,7 @@ $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: no '$(PYTHON)' here; install Python 3.11 or newer, or say make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "make: potadlab needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Say make PYTHON=python3.11 (or newer)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	@$(PYTHON) -m venv $(VENV) || { rm -f $(VENV)/bin/python; \
 	  echo "make: '$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 # The tested versions where they can be had, else the newest that pyproject.toml allows.

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import click
 
 from . import __version__
 from .errors import BadSize, PotadError, UnknownName
+from .files import Draft
 from .units import Space, parse_size
 
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ def replay(
     """
     if cold and snapshot:
         raise click.UsageError("--cold and --snapshot exclude each other")
-    if html and html == json_file:
+    if html and json_file and Path(html).resolve() == Path(json_file).resolve():
         raise click.UsageError("--html and --json need a file each")
     flat = None if space is None else Space.ram(space)
     _check_names(allocators, lookups, flat)
-    inputs = [*traces, *filter(None, [snapshot])]
+    inputs = _inputs(traces, snapshot)
     with ExitStack() as stack:  # an output that cannot be written is told before the work
         page = stack.enter_context(output(html, inputs)) if html else None
         numbers = stack.enter_context(output(json_file, inputs)) if json_file else None
@@ -138,9 +139,9 @@ def replay(
         if numbers and json_file:
             found = [run.as_dict() for run in runs]
             _put(numbers, json_file, _json(found[0] if len(found) == 1 else found))
-    if json_file != "-":
+    if "-" not in (html, json_file):
         _show(runs)
-    if html:
+    if html and html != "-":
         click.echo(f"wrote {html}: open it in a browser", err=True)
 
 
@@ -172,6 +173,7 @@ def _show(runs: "list[Run]") -> None:
     for run in runs:
         console.print(run.table())
         for latencies in filter(None, [run.lookup_table()]):
+            console.print()
             console.print(latencies)
 
 
@@ -189,7 +191,7 @@ def _show(runs: "list[Run]") -> None:
 def info(file: str, snapshot: str | None, as_json: str | None) -> None:
     """What a trace holds: how much was asked, over how long, and what the recording missed."""
     with ExitStack() as stack:
-        inputs = [file, *filter(None, [snapshot])]
+        inputs = _inputs([file], snapshot)
         numbers = stack.enter_context(output(as_json, inputs)) if as_json else None
         progress = stack.enter_context(_progress())
         trace = _read(file, snapshot, False, progress)
@@ -223,17 +225,26 @@ def _read(name: str, snapshot: str | None, cold: bool, progress: "Progress") -> 
 
 
 def _find(name: str) -> Path:
-    """The file of this name, else the bundled trace of this name."""
+    """The bundled trace of this name (no folder, no suffix), else the file of this name."""
     path = Path(name)
-    if not path.exists() and not path.suffix and path.name == name:
-        from .bundled import datasets
+    if path.suffix or path.name != name:
+        return path
+    from .bundled import datasets
 
-        return datasets().get(name, path)
-    return path
+    return datasets().get(name, path)
+
+
+def _inputs(names: Sequence[str], snapshot: str | None) -> list[Path]:
+    """Every file that reading these traces may read."""
+    from .traces.snapshot import find
+
+    paths = [_find(name) for name in names]
+    beside = [find(path) for path in paths]
+    return [*paths, *filter(None, beside), *map(Path, filter(None, [snapshot]))]
 
 
 @contextmanager
-def output(name: str, inputs: Sequence[str] = ()) -> Iterator[IO[str]]:
+def output(name: str, inputs: Sequence[Path] = ()) -> Iterator[IO[str]]:
     """A text file that appears under its name only when it is whole; "-" is standard output.
 
     Raises PotadError at once if it could not be written, or is one of the inputs.
@@ -242,22 +253,18 @@ def output(name: str, inputs: Sequence[str] = ()) -> Iterator[IO[str]]:
         yield sys.stdout
         return
     path = Path(name)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    if any(path.resolve() == Path(other).resolve() for other in inputs):
+    if any(path.resolve() == other.resolve() for other in inputs):
         raise PotadError(f"{name}: is also read; choose another file to write")
     if path.is_dir():
         raise PotadError(f"{name}: is a folder; choose a file to write")
     with _told(name):
-        file = part.open("w", encoding="utf-8")
+        draft = Draft(path)
     try:
-        yield file
+        yield draft.file
         with _told(name):
-            file.close()
-            part.replace(path)
+            draft.keep()
     finally:
-        with suppress(OSError):
-            file.close()
-        part.unlink(missing_ok=True)
+        draft.drop()
 
 
 @contextmanager
@@ -285,7 +292,7 @@ def _progress() -> Iterator["Progress"]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a trace may have any name
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),

@@ -18,6 +18,7 @@ import platformdirs
 
 from .bundled import notebook
 from .errors import PotadError
+from .files import write
 
 LAB = "lab.ipynb"
 _EXTENSIONS = Path(__file__).parent / "labextension"
@@ -49,7 +50,7 @@ def open_lab(port: int | None, browser: bool) -> None:
         filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])
     )
     url = f"http://127.0.0.1:{port}/lab/tree/{LAB}?token={token}"
-    sys.stderr.write(f"The lab opens at\n    {url}\nStop it with Ctrl-C, twice.\n")
+    sys.stderr.write(f"In a few seconds the lab opens at\n    {url}\nStop it with Ctrl-C, twice.\n")
     sys.stderr.flush()
     _serve(server_arguments(copy.parent, port, browser))
 
@@ -91,7 +92,7 @@ def fresh_copy(source: Path, folder: Path) -> Path:
         sys.stderr.write(f"Your earlier notebook is kept as {aside}\n")
     book = json.loads(source.read_text(encoding="utf-8"))
     book["metadata"].pop("jupytext", None)  # or Jupytext would pair the copy with a file of its own
-    copy.write_text(json.dumps(book, indent=1), encoding="utf-8")
+    write(copy, json.dumps(book, indent=1))
     return copy
 
 
@@ -111,7 +112,7 @@ def write_kernelspec(folder: Path) -> Path:
     launcher = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     launcher.append("--IPKernelApp.log_level=40")  # its warning about TCP: all is on localhost
     kernel = {"argv": launcher, "display_name": "Python (potadlab)", "language": "python"}
-    spec.write_text(json.dumps(kernel), encoding="utf-8")
+    write(spec, json.dumps(kernel))
     return folder
 
 

@@ -1,11 +1,15 @@
 """Bytes at the edge, granules inside: sizes as people write them, and the Space between."""
 
 import re
+import reprlib
 from dataclasses import dataclass
+from fractions import Fraction
 
 from .errors import BadSize
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+SIZE_MAX = 1 << 62  # exclusive: sums of two still fit 64 bits with a sign
+DIGITS_MAX = 100
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\s*", re.IGNORECASE)
 
@@ -13,17 +17,25 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\s*", re.IGNORECASE)
 def parse_size(text: str | int) -> int:
     """Bytes of "8MiB", "8 MB", "8M" or 8388608; powers of two, as kernel people mean them.
 
-    Raises BadSize if the text is no size or not a whole number of bytes.
+    Raises BadSize if the text is no size, not a whole number of bytes, or not below SIZE_MAX.
     """
-    if isinstance(text, int):
-        return text
+    size, said = (Fraction(text), str(text)) if isinstance(text, int) else _read(text)
+    if size >= SIZE_MAX:
+        raise BadSize(f"size {said} is beyond all memory: take less than 4096PiB")
+    if size.denominator != 1:
+        raise BadSize(f"size {said} is not a whole number of bytes")
+    return int(size)
+
+
+def _read(text: str) -> tuple[Fraction, str]:
+    """The bytes that `text` says, exactly, and how to quote it."""
+    said = reprlib.repr(text)  # shortened, where someone gives hundreds of digits
     match = _SIZE.fullmatch(text)
     if not match:
-        raise BadSize(f"size {text!r} is not understood: write it as 512, 4KiB, 8MiB or 1.5TiB")
-    size = float(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " ")
-    if size != int(size):
-        raise BadSize(f"size {text!r} is not a whole number of bytes")
-    return int(size)
+        raise BadSize(f"size {said} is not understood: write it as 512, 4KiB, 8MiB or 1.5TiB")
+    if len(match[1]) > DIGITS_MAX:
+        raise BadSize(f"size {said} has more digits than any memory: take less than 4096PiB")
+    return Fraction(match[1]) * 1024 ** " kmgtp".index(match[2].lower() or " "), said
 
 
 def format_size(size_bytes: int | float) -> str:

@@ -1,6 +1,7 @@
 """The program as people type it: what it prints, what it writes, how it fails."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,10 @@ def test_lazy_names():
         ["replay", SMALL, "--nonesuch"],
         ["replay", SMALL, "--space", "much"],
         ["replay", SMALL, "--space", "0"],
+        ["replay", SMALL, "--space", "9" * 400],
+        ["replay", SMALL, "--space", "8192PiB"],
         ["replay", SMALL, "--html", "one", "--json", "one"],
+        ["replay", SMALL, "--html", "one", "--json", "./one"],
         ["replay", SMALL, "--allocator", "nonesuch"],
         ["replay", SMALL, "--lookup", "nonesuch"],
         ["replay", SMALL, "--cold", "--snapshot", "x"],
@@ -112,7 +116,7 @@ def test_lazy_names():
         ["info"],
         ["nonesuch"],
     ],
-    ids=" ".join,
+    ids=lambda arguments: " ".join(arguments)[:60],
 )
 def test_wrong_usage(potadlab, arguments, monkeypatch):
     monkeypatch.setattr(cli, "_read", lambda *_: pytest.fail("began to work"))
@@ -259,6 +263,46 @@ def test_an_input_is_never_overwritten(potadlab, tmp_path):
         assert trace.read_bytes() == Path(SMALL).read_bytes()
 
 
+def test_a_snapshot_found_beside_its_trace_is_never_overwritten(potadlab, tmp_path):
+    trace, beside = tmp_path / "mine.parquet", tmp_path / "mine.before.parquet"
+    trace.write_bytes(Path(SMALL).read_bytes())
+    before = Path(SMALL).with_suffix(".before.parquet").read_bytes()
+    beside.write_bytes(before)
+    for arguments in (["info", str(trace), "--json"], ["replay", str(trace), "--html"]):
+        code, _, err = potadlab(*arguments, str(beside))
+        assert code == 1
+        assert "mine.before.parquet: is also read" in err
+        assert beside.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".before.parquet"])
+def test_a_bundled_trace_is_never_overwritten(potadlab, tmp_path, monkeypatch, suffix):
+    for name in ("mine.parquet", "mine.before.parquet"):
+        (tmp_path / name).write_text("bundled")
+    monkeypatch.setattr("potadlab.bundled.folder", lambda _: tmp_path)
+    written = tmp_path / f"mine{suffix}"
+    code, _, err = potadlab("info", "mine", "--json", str(written))
+    assert code == 1
+    assert "is also read" in err
+    assert written.read_text() == "bundled"
+
+
+def test_a_link_stays_a_link_and_a_device_a_device(tmp_path):
+    (tmp_path / "there").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    os.mkfifo(tmp_path / "pipe")
+    with cli.output(str(tmp_path / "link")) as file:
+        file.write("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there").read_text() == "new"
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with cli.output(str(tmp_path / "pipe")) as file:
+        file.write("told")
+    assert os.read(reader, 10) == b"told"
+    os.close(reader)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "there"]
+
+
 # ---- info ------------------------------------------------------------------------------------
 
 
@@ -285,6 +329,23 @@ def test_a_bundled_trace_by_name(potadlab, tmp_path, monkeypatch):
     by_name = json.loads(potadlab("info", "thp_split", "--json", "-")[1])
     by_file = json.loads(potadlab("info", SMALL, "--json", "-")[1])
     assert by_name == by_file
+
+
+def test_the_current_folder_never_shadows_a_bundled_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thp_split").touch()
+    assert cli._find("thp_split") == Path(SMALL)
+    assert cli._find("./thp_split") == Path("./thp_split")
+    assert cli._find("thp_split.parquet") == Path("thp_split.parquet")
+    assert cli._find("nonesuch") == Path("nonesuch")
+
+
+@pytest.mark.parametrize("name", ["x[/b]", "[bold]", "x\\"])
+def test_progress_shows_any_name(monkeypatch, capsys, name):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with cli._progress() as tell:
+        tell(0.5, f"drawing {name}")
+    assert f"drawing {name}" in capsys.readouterr().err
 
 
 # ---- replay ----------------------------------------------------------------------------------

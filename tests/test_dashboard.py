@@ -1,12 +1,16 @@
 """The dashboard without a browser: the protocol of frames, and what widgets do to a session."""
 
+import shutil
+
 import numpy as np
 import pytest
 
+from potadlab.bundled import dataset
 from potadlab.core.layout import Outcome
 from potadlab.dashboard import Dashboard, words
+from potadlab.dashboard.controls import OWN_FILE
 from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
-from potadlab.session import Told
+from potadlab.session import Claimed, Told
 
 
 class Clock:
@@ -136,6 +140,17 @@ def test_it_opens_with_a_trace_ready_to_play(dashboard):
     assert dashboard.bridge.targets == dashboard.stage.canvas.targets
 
 
+def test_lookups_are_measured_where_the_trace_ends(dashboard):
+    session = dashboard.session
+    assert len(session.start) == 0  # cold: nothing to look up at the start
+    live = session.runs["potad"].live(session.length)
+    assert [found.blocks for found in dashboard.measured] == [len(live)] * 2 != [0, 0]
+    served = np.diff(session.in_service("potad", session.length), axis=1).sum()
+    memmap = dashboard.measured[0]
+    assert memmap.bytes_per_block * memmap.blocks == pytest.approx(64 * served)
+    assert "at the trace's end" in dashboard.stage.canvas.latency.title.text
+
+
 def test_steps_and_slider_move_the_moment(dashboard):
     dashboard.go(1000)
     dashboard.step(1)
@@ -224,6 +239,43 @@ def test_a_missing_file_is_one_line(dashboard, tmp_path):
     assert "nowhere.parquet" in dashboard.controls.message.value
 
 
+def test_after_a_failed_open_the_menu_says_what_is_shown_and_the_path_can_be_tried_again(
+    dashboard, tmp_path
+):
+    controls = dashboard.controls
+    controls.trace.value = OWN_FILE
+    controls.path.value = str(tmp_path / "later.parquet")
+    for _ in range(2):
+        assert "later.parquet" in controls.message.value
+        assert controls.trace.value == "mixed_owners"
+        assert controls.path.layout.display == controls.open.layout.display == ""
+        dashboard.say("")
+        controls.open.click()
+
+
+def test_a_bundled_trace_that_cannot_be_read_leaves_the_menu_as_it_was(
+    dashboard, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(dashboard._bundled, "thp_split", tmp_path / "gone.parquet")
+    dashboard.controls.trace.value = "thp_split"
+    assert "gone.parquet" in dashboard.controls.message.value
+    assert dashboard.controls.trace.value == "mixed_owners"
+
+
+def test_a_file_of_ones_own_is_not_taken_for_the_bundled_one_of_its_name(dashboard, tmp_path):
+    own = tmp_path / "own.parquet"
+    shutil.copy(dataset("mixed_owners"), own)
+    dashboard.open(own)
+    assert dashboard.session.trace.path == own
+    assert dashboard.session.trace.name == "mixed_owners"
+    assert dashboard.controls.trace.value == OWN_FILE
+    assert dashboard.controls.path.layout.display == ""
+    dashboard.controls.trace.value = "mixed_owners"
+    assert dashboard.session.trace.path == dataset("mixed_owners")
+    assert dashboard.controls.trace.value == "mixed_owners"
+    assert dashboard.controls.path.layout.display == "none"
+
+
 def test_pointer_messages_zoom_pan_and_choose(dashboard):
     dashboard.show_whole()
     full = dashboard.window
@@ -240,6 +292,14 @@ def test_pointer_messages_zoom_pan_and_choose(dashboard):
     assert dashboard.selected[0] == "potad"
     dashboard.show_whole()
     assert dashboard.window == full
+
+
+def test_a_claim_without_steps_says_so():
+    found = [Claimed("recorded", Outcome.IGNORED, None, 1 << 20, 4096, [], "cannot answer")]
+    assert words.claimed("1 MiB at 4 KiB", found) == [
+        "claim of 1 MiB at 4 KiB:",
+        "  recorded: cannot answer (no step tried)",
+    ]
 
 
 def test_names_from_traces_are_text():

@@ -50,6 +50,19 @@ def test_the_kernel_is_this_python(tmp_path):
     assert spec["argv"][0] == sys.executable
 
 
+def test_files_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    copy = launch.fresh_copy(notebook("lab"), tmp_path / "books")
+    launch.write_kernelspec(tmp_path / "kernels")
+    before = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(before) == 2
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        launch.fresh_copy(notebook("lab"), copy.parent)
+    with pytest.raises(OSError, match="full"):
+        launch.write_kernelspec(tmp_path / "kernels")
+    assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_a_taken_port_is_told():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -1,9 +1,11 @@
 """Figures, tables and the page of a replay, on a trace of four ops."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import potadlab as pl
 from potadlab.core.layout import BLOCK, NONE, OP, Verb
@@ -110,6 +112,23 @@ def test_page_size_is_bounded(maps):
 
 def test_moments_hold_start_and_end(run):
     assert page._indices(run.session, 3) == [0, 2, 4]
+
+
+def test_a_page_that_fails_leaves_the_old_one(run, tmp_path, monkeypatch):
+    path = tmp_path / "run.html"
+    run.to_html(path)
+    whole = path.read_text()
+    monkeypatch.setattr("potadlab.report.run.html_page", lambda _: "a surrogate: \ud800")
+    with pytest.raises(UnicodeEncodeError):
+        run.to_html(path)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("run.html", whole)]
+
+
+@pytest.mark.parametrize("name", ["x[/b]", "x[b]", "x\\", "[link=y]"])
+def test_tables_show_names_as_they_are(name):
+    told = io.StringIO()
+    Console(file=told, width=200).print(table._table(name, (["name"], [[name]]), name))
+    assert told.getvalue().count(name) == 3
 
 
 def test_default_allocators_fit_the_space(trace):

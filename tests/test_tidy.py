@@ -3,11 +3,14 @@
 import ast
 import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 import jupytext
 import pytest
+
+from potadlab.core import _jit
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "potadlab"
@@ -20,7 +23,10 @@ TEXTS = [
     *NOTEBOOKS,
     *(path for place in ("*.md", "*/*.md", "notebooks/*.py") for path in sorted(ROOT.glob(place))),
     *sorted(PACKAGE.rglob("*.js")),
-    *(ROOT / name for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run")),
+    *(
+        ROOT / name
+        for name in ("Makefile", "pyproject.toml", "constraints.txt", ".ci/run", ".ci/clean.py")
+    ),
 ]
 FUNCTION_LINES_MAX = 50
 DECORATORS = {"kernel", "generic", "machine"}
@@ -102,6 +108,42 @@ def test_no_machine_is_named():
     )
     found = [name_of(path) for path in TEXTS if machine.search(path.read_text())]
     assert not found, "these places exist on one machine only"
+
+
+# ---- make clean: what the user put there stays -----------------------------------------------
+
+
+@pytest.fixture
+def clean():
+    return runpy.run_path(str(ROOT / ".ci" / "clean.py"))
+
+
+def test_clean_takes_only_what_was_compiled(clean, tmp_path):
+    for name in ("0123456789abcdef", "thesis", "0123456789abcde", "0123456789ABCDEF"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "fedcba9876543210").symlink_to(tmp_path / "thesis")
+    (tmp_path / ("a" * 16)).write_text("a file")
+    found = clean["compiled"]([tmp_path, tmp_path / "nowhere"])
+    assert [path.name for path in found] == ["0123456789abcdef"]
+
+
+def test_clean_takes_only_what_was_made_in_a_checkout(clean, tmp_path):
+    for name in (".venv/lib", "mine", "potadlab/core/__pycache__", "tests/__pycache__", "datasets"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "build").symlink_to(tmp_path / "mine")
+    names = {str(path.relative_to(tmp_path)) for path in clean["made"](tmp_path)}
+    assert names == {".venv", "potadlab/core/__pycache__", "tests/__pycache__"}
+
+
+@pytest.mark.parametrize("variable", ["POTADLAB_CACHE", "XDG_CACHE_HOME"])
+def test_clean_looks_where_kernels_are_kept(clean, tmp_path, monkeypatch, variable):
+    monkeypatch.delenv("POTADLAB_CACHE", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert clean["cache_roots"]()[0] == _jit._cache_root()
+
+
+def test_make_deletes_no_folder_that_someone_names():
+    assert "rm -r" not in (ROOT / "Makefile").read_text()
 
 
 # ---- notebooks -------------------------------------------------------------------------------

@@ -540,6 +540,16 @@ def test_a_stack_without_a_known_function_leaves_a_guess(tmp_path):
     assert owners == ["novel;entry", "MOVABLE", None]
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("encoded", [False, True])
+def test_stacks_are_text_of_any_width(tmp_path, kind, encoded):
+    stacks = pa.array(["allocate_slab;new_slab", None], kind)
+    path = write_trace(
+        tmp_path / "t.parquet", GOOD, stack=stacks.dictionary_encode() if encoded else stacks
+    )
+    assert KIND["slab"] in Trace.read(path).ops["kind"]
+
+
 def test_progress_is_told(tmp_path):
     told = []
     Trace.read(
@@ -665,6 +675,29 @@ def absurd_page_shift(tmp_path):
     return write_trace(tmp_path / "t.parquet", GOOD, {"page_shift": "12"})
 
 
+def a_bit_without_a_name(tmp_path):
+    return write_trace(tmp_path / "t.parquet", GOOD, {"gfp_bits": {"0": 5}})
+
+
+def a_bit_beyond_all(tmp_path):
+    return write_trace(tmp_path / "t.parquet", GOOD, {"gfp_bits": {"9" * 30: "IO"}})
+
+
+def endless_zones(tmp_path):
+    return write_trace(tmp_path / "t.parquet", GOOD, {"zones": {"DMA": [0, float("inf")]}})
+
+
+def a_format_that_is_a_list(tmp_path):
+    return write_trace(tmp_path / "t.parquet", GOOD, {"format": []})
+
+
+def a_column_twice(tmp_path):
+    path = write_trace(tmp_path / "t.parquet", GOOD)
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("pfn", table.column("pfn")), path)
+    return path
+
+
 BAD = {
     missing: "no such file",
     directory: "is a directory",
@@ -691,6 +724,11 @@ BAD = {
     malformed_metadata: "metadata key potadlab is no JSON object",
     a_later_format: "format 'potadlab-page-trace-9'",
     absurd_page_shift: "metadata page_shift '12'",
+    a_bit_without_a_name: "metadata gfp_bits",
+    a_bit_beyond_all: "metadata gfp_bits",
+    endless_zones: "metadata zones",
+    a_format_that_is_a_list: r"format \[\] is no trace",
+    a_column_twice: "column pfn is there twice",
 }
 
 

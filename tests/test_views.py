@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource
+from made import allocate, ops_of, space_of
 
 from potadlab.core.layout import BLOCK
 from potadlab.core.raster import FREE, HOLE, OUTSIDE, POISON
 from potadlab.kinds import KIND, KINDS
+from potadlab.metrics import latency as timing
+from potadlab.runs import Case, run_allocator
 from potadlab.views import descriptors, latency, orders, regions, theme, timeline
 from potadlab.views.regions import HEIGHT, WIDTH, Window
 
@@ -147,13 +150,27 @@ def test_orders_count_gib_by_class():
 
 
 def test_descriptors_leave_out_kinds_without_any_and_sum_the_others():
-    of_kind = np.zeros((2, 256), np.int64)
-    of_kind[:, KIND["anon"]], of_kind[1, KIND["slab"]] = [160, 80], 64
-    found = descriptors.columns(np.array([0, 10**9]), of_kind, 6400)
+    live = np.zeros((2, 256), np.int64)
+    live[:, KIND["anon"]], live[1, KIND["slab"]] = [2, 1], 3
+    found = descriptors.columns(np.array([0, 10**9]), live, 100, 4000)
     assert descriptors.kinds(found) == ["anon", "slab"]
-    assert found["total"].tolist() == [160, 144]
+    anon, slab, starts = 80 + 8, 64 + 8, (64 * 64 + 64) // 8
+    assert found["anon"].tolist() == [2 * anon, anon]
+    assert found["total"].tolist() == [2 * anon + starts, anon + 3 * slab + starts]
     assert found["struct_page"].tolist() == [6400, 6400]
     assert np.isnan(found["slab"][0])
+
+
+@pytest.mark.parametrize("granule_bytes", [4096, 65536])
+def test_figure_and_table_count_the_same_bytes(granule_bytes):
+    space = space_of([(0, 3000), (4000, 5000)], (0, 5000), granule_bytes=granule_bytes)
+    ops = ops_of(allocate(0, 3, kind=KIND["folio"]), allocate(1, 0, kind=KIND["slab"]))
+    case = Case(space, ops, np.zeros(0, BLOCK), 2)
+    run = run_allocator("potad", case)
+    served = int(np.diff(run.in_service(2), axis=1).sum())
+    found = descriptors.columns(run.census.time_ns, run.census.live_blocks, served, space.granules)
+    assert found["total"][-1] == run.bytes["descriptors"] + run.bytes["lookup"]
+    assert found["struct_page"][-1] == run_allocator("buddy", case).bytes["descriptors"]
 
 
 def test_latency_shares_rise_to_all():
@@ -161,6 +178,35 @@ def test_latency_shares_rise_to_all():
     assert found["ns"].tolist() == [0.1, 10, 20, 30]
     assert found["share"].tolist() == [25, 50, 75, 100]
     assert len(latency.columns(np.arange(10_000.0))["ns"]) == 400
+
+
+def test_latency_says_that_it_shows_means_of_batches():
+    plot = latency.draw([Measured()])
+    assert plot.xaxis.axis_label == "mean of 16 dependent lookups, ns"
+    assert plot.yaxis.axis_label == "share of batches, %"
+    assert "at the trace's end" in plot.title.text
+    assert "no block lives" in latency.draw([]).title.text
+
+
+def test_lookups_alternate_in_shuffled_order_and_medians_count(monkeypatch):
+    turns = []
+
+    def round_of(index, addresses):
+        turns.append(type(index).__name__)
+        done = turns.count(turns[-1])
+        return [9.0, 1.0, 2.0, 3.0, 99.0][done - 1], 10.0 * done, np.full(2, float(done))
+
+    monkeypatch.setattr(timing, "_round", round_of)
+    live = blocks((0, 9, "anon"), (1024, 3, "slab"))
+    memmap, heads = timing.measure(live, 4095, in_service=3000)
+    rounds = [turns[at : at + 2] for at in range(0, 10, 2)]
+    assert {tuple(sorted(one)) for one in rounds} == {("Heads", "Memmap")}
+    assert len({tuple(one) for one in rounds}) == 2  # not always in the same order
+    assert (memmap.independent_ns, memmap.dependent_ns) == (3.0, 30.0)
+    assert memmap.samples_ns.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert memmap.bytes_per_block == 64 * 3000 / 2
+    records_and_entries, starts = 80 + 64 + 2 * 8, (64**2 + 64) // 8
+    assert heads.bytes_per_block == (records_and_entries + starts) / 2
 
 
 class Measured:
@@ -195,13 +241,13 @@ def test_every_figure_can_be_drawn(light):
     empty = ColumnDataSource({"xs": [], "ys": [], "colour": []})
     marks = ColumnDataSource({"x": [], "y": [], "marker": [], "colour": []})
     marker, times = timeline.source(), np.array([0, 10**9])
-    of_kind = np.ones((2, 256), np.int64)
-    of_kind[:, len(KINDS) :] = 0
+    live = np.ones((2, 256), np.int64)
+    live[:, len(KINDS) :] = 0
     free = orders.columns(times, np.ones((2, 64), np.int64), PAGE)
     figures = [
         regions.draw("potad", regions.source(), empty, marks),
         orders.draw("free", orders.source(free), 1.0, orders.top(free), marker),
-        descriptors.draw(descriptors.columns(times, of_kind, 10**6), 1.0, marker),
+        descriptors.draw(descriptors.columns(times, live, 10**4, 10**4), 1.0, marker),
         latency.draw([Measured()]),
     ]
     regions.label(figures[0], regions.whole(1 << 20), PAGE)

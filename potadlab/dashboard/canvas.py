@@ -12,7 +12,6 @@ from bokeh.layouts import column, row
 from bokeh.models import ColumnDataSource, CustomJS
 
 from ..kinds import KIND, KINDS
-from ..metrics.descriptors import descriptor_bytes, struct_page_bytes
 from ..metrics.latency import Latency
 from ..session import Session
 from ..views import descriptors, latency, orders, regions, theme, timeline
@@ -81,9 +80,7 @@ class Canvas:
         census = session.runs[name].census
         served = int(np.diff(session.in_service(name, session.length), axis=1).sum())
         found = descriptors.columns(
-            census.time_ns,
-            descriptor_bytes(census.live_blocks),
-            struct_page_bytes(served, session.space.granule_bytes),
+            census.time_ns, census.live_blocks, served, session.space.granules
         )
         return descriptors.draw(found, seconds, self.moment)
 

@@ -58,6 +58,8 @@ class Controls:
             layout=widgets.Layout(width="330px", display="none"),
             continuous_update=False,
         )
+        self.open = _button("folder-open", "open the file at this path, again if need be")
+        self.open.layout.display = "none"
         self.allocators = {
             name: widgets.Checkbox(
                 name in shown,
@@ -121,7 +123,8 @@ class Controls:
         )
         zoom = widgets.HBox([self.closer, self.wider, self.whole])
         told = (self.progress, self.message)
-        top = _row(self.trace, self.path, maps, self.colouring, zoom, *told, flex_flow="row wrap")
+        file = (self.trace, self.path, self.open)
+        top = _row(*file, maps, self.colouring, zoom, *told, flex_flow="row wrap")
         transport = _row(self.back, self.play, self.forward, self.time, self.now, self.speed)
         root = widgets.VBox(
             [
@@ -157,6 +160,11 @@ class Controls:
 
     def enable(self, on: bool) -> None:
         """All that changes what is shown works, or waits."""
-        waiting = (self.back, self.play, self.forward, self.time, self.claim, self.trace, self.path)
-        for widget in (*waiting, *self.allocators.values()):
+        waiting = (self.back, self.play, self.forward, self.time, self.claim)
+        for widget in (*waiting, *self.files, *self.allocators.values()):
             widget.disabled = not on
+
+    @property
+    def files(self) -> tuple[widgets.Widget, ...]:
+        """All that opens a trace."""
+        return self.trace, self.path, self.open

@@ -125,11 +125,13 @@ class Dashboard:
         known = isinstance(error, PotadError | OSError)
         text = " ".join(str(error).split())
         self.say(text if known else f"{type(error).__name__}: {text}", error=True)
+        self._say_trace()
 
     def _set_busy(self, busy: bool, what: str) -> None:
         self.stage.still = busy
         self.controls.enable(not busy and self.session is not None)
-        self.controls.trace.disabled = self.controls.path.disabled = busy
+        for widget in self.controls.files:
+            widget.disabled = busy
         self._enable_by_hand()
         self.controls.progress.layout.display = "" if busy else "none"
         self.controls.progress.value = 0
@@ -163,14 +165,14 @@ class Dashboard:
             trace = Trace.read(path, progress=self._progress)
         session = Session(trace, self._allocators, progress=self._progress)
         self._progress(1.0, "measuring lookups")
-        blocks = session.blocks(session.names[0], 0)
-        return session, measure(blocks, session.space.granules)
+        return session, _measured(session)
 
     def _show(self, loaded: tuple[Session, list[Latency]]) -> None:
         self.session, self.measured = loaded
         self.selected, self.placed, self._branches = None, [], []
         self.window = regions.whole(end_of_service(self.session))
         self._say_trace()
+        self._show_path()
         self.controls.enable(True)
         self._set_slider_range()
         self._redraw()
@@ -558,15 +560,18 @@ class Dashboard:
         self.controls.log.value = f'<div class="potadlab-log">{words.lines(rows)}</div>'
 
     def _say_trace(self) -> None:
+        """The menu names what is shown; a name in a file's metadata may be anyone's."""
         self._quiet = True
-        name = self._live().trace.name
-        self.controls.trace.value = name if name in self._bundled else OWN_FILE
-        self._show_path()
+        path = self.session.trace.path if self.session else None
+        shown = path.resolve() if path else None
+        names = [name for name, file in self._bundled.items() if file.resolve() == shown]
+        self.controls.trace.value = (names or [OWN_FILE])[0] if self.session else None
         self._quiet = False
 
     def _show_path(self) -> None:
         own = self.controls.trace.value == OWN_FILE
-        self.controls.path.layout.display = "" if own else "none"
+        for widget in (self.controls.path, self.controls.open):
+            widget.layout.display = "" if own else "none"
 
     def _enable_by_hand(self) -> None:
         idle = self.session is not None and not self.busy
@@ -588,6 +593,7 @@ class Dashboard:
             controls.fail: self.fail,
             controls.claim: self.claim,
             controls.undo: self.undo,
+            controls.open: self._open_path,
         }
         for button, act in clicks.items():
             button.on_click(lambda _button, act=act: self._act(act))
@@ -595,7 +601,7 @@ class Dashboard:
         controls.speed.observe(lambda _change: self._act(self._respeed), "value")
         controls.colouring.observe(lambda _change: self._act(self._recolour), "value")
         controls.trace.observe(lambda _change: self._act(self._pick), "value")
-        controls.path.observe(lambda change: self._act(self._open_path), "value")
+        controls.path.observe(lambda _change: self._act(self._open_path), "value")
         for box in controls.allocators.values():
             box.observe(lambda _change: self._act(self._choose_maps), "value")
 
@@ -621,8 +627,9 @@ class Dashboard:
             self.open(self.controls.trace.value)
 
     def _open_path(self) -> None:
-        if self.controls.path.value.strip():
-            self.open(Path(self.controls.path.value.strip()))
+        path = self.controls.path.value.strip()
+        if path and not self.busy:  # a click on Open ends typing, which has begun to open it
+            self.open(Path(path))
 
     def _choose_maps(self) -> None:
         self.pause()
@@ -630,6 +637,14 @@ class Dashboard:
             return self.say("no map chosen: tick at least one", error=True)
         self._redraw()
         self.go(self.index)
+
+
+def _measured(session: Session) -> list[Latency]:
+    """Lookups of the blocks that live at the end, failed granules left out."""
+    first = session.names[0]
+    blocks = session.runs[first].live(session.length)
+    served = int(np.diff(session.in_service(first, session.length), axis=1).sum())
+    return measure(blocks, session.space.granules, in_service=served)
 
 
 _of_cell: dict[str, Dashboard] = {}

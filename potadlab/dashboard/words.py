@@ -95,8 +95,8 @@ def claimed(asked: str, found: list[Claimed]) -> list[str]:
             for step in one.steps
         )
         place = f" at {address(one.start_bytes)}" if one.start_bytes is not None else ""
-        steps = f" (tried {tried})" if tried else ""
-        rows.append(f"  {one.allocator}: {one.words}{place}{steps}")
+        steps = f"tried {tried}" if tried else "no step tried"
+        rows.append(f"  {one.allocator}: {one.words}{place} ({steps})")
     return rows
 
 

@@ -1,12 +1,12 @@
-"""Bytes of metadata: POTAD's records and entries against a struct page for every page."""
+"""Bytes of metadata: POTAD's records, entries and start bits against a struct page per granule."""
 
 import numpy as np
 
+from ..core.lookups import heads
+from ..core.lookups.memmap import FRAME_BYTES
 from ..kinds import KINDS
 
-STRUCT_PAGE_BYTES = 64  # include/linux/mm_types.h, x86-64
 ENTRY_BYTES = 8  # POTAD's lookup: a 64-bit entry per live block
-START_BITS = 64 / 63  # start bits per granule: one, and 1/64 of that on each level above
 
 
 def record_bytes_of_kinds() -> np.ndarray:
@@ -15,7 +15,10 @@ def record_bytes_of_kinds() -> np.ndarray:
 
 
 def descriptor_bytes(live_blocks: np.ndarray) -> np.ndarray:
-    """live_blocks i8[..., kind] -> bytes of their records and entries, i8[..., kind]."""
+    """live_blocks i8[..., kind] -> bytes of their records and lookup entries, i8[..., kind].
+
+    A record for each live block: an upper bound, for the pieces of a split block share one.
+    """
     kinds = live_blocks.shape[-1]
     per_block = np.full(kinds, ENTRY_BYTES, np.int64)
     known = record_bytes_of_kinds()[:kinds]
@@ -24,10 +27,11 @@ def descriptor_bytes(live_blocks: np.ndarray) -> np.ndarray:
 
 
 def start_bits_bytes(granules: int) -> int:
-    """Bytes of POTAD's start bits over a range of granules."""
-    return int(granules * START_BITS / 8)
+    """Bytes of POTAD's start bits over an address range, as the lookup itself counts them."""
+    empty = heads.new(granules, np.zeros(1, np.int64))  # nothing is touched: it takes no memory
+    return heads.lookup_bytes(empty, 0)["lookup"]
 
 
-def struct_page_bytes(granules: int, granule_bytes: int, page_bytes: int = 4096) -> int:
-    """Bytes of struct page for a range of granules, live or not."""
-    return granules * granule_bytes // page_bytes * STRUCT_PAGE_BYTES
+def struct_page_bytes(granules: int) -> int:
+    """Bytes of struct page, 64 for each granule (a page of the recorded machine), live or not."""
+    return granules * FRAME_BYTES

@@ -1,8 +1,10 @@
 """How long it takes from a physical address to the descriptor: measured, by structure."""
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -16,16 +18,22 @@ from ..core.follow import (
 )
 from ..core.lookups import LOOKUPS
 from ..core.lookups.heads import Heads, lookup_bytes
-from ..core.lookups.memmap import FRAME_BYTES
 from ..errors import UnknownName
-from .descriptors import record_bytes_of_kinds
+from .descriptors import record_bytes_of_kinds, struct_page_bytes
 
+ROUNDS = 5
 BATCH = 16  # dependent lookups per reading of the cycle counter: it is not serialising
+
+_Round = tuple[float, float, np.ndarray]  # independent and dependent ns, ns of each batch
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Lookups of random live addresses, all returning kind, order and owner; nanoseconds."""
+    """Lookups of random live addresses, all returning kind, order and owner; nanoseconds.
+
+    independent, dependent: of one lookup, median of `ROUNDS` rounds.  p50, p99: of batches, each
+    the mean of `BATCH` dependent lookups, so single slow lookups do not show in them.
+    """
 
     lookup: str
     blocks: int
@@ -33,7 +41,7 @@ class Latency:
     dependent_ns: float
     p50_ns: float
     p99_ns: float
-    samples_ns: np.ndarray  # f8[]  mean of each batch of `BATCH` dependent lookups
+    samples_ns: np.ndarray  # f8[]  mean of each batch of `BATCH` dependent lookups, all rounds
     bytes_per_block: float
 
 
@@ -43,11 +51,13 @@ def measure(
     lookups: tuple[str, ...] = ("memmap", "heads"),
     seed: int = 1,
     lookups_timed: int = 1 << 17,
+    in_service: int | None = None,
 ) -> list[Latency]:
     """Fill each lookup with `blocks` (BLOCK[]) and time it on random addresses inside them.
 
-    `granules` is the end of the space; every lookup sees the same addresses, in an order chosen by
-    `seed`.  Empty for no blocks.  Raises UnknownName for a lookup that is not there.
+    `granules` is the end of the space, `in_service` how many of them there are (None: all).  Every
+    lookup sees the same addresses; they alternate, `ROUNDS` times, in an order shuffled by `seed`.
+    Empty for no blocks.  Raises UnknownName for a lookup that is not there.
     """
     for name in lookups:
         if name not in LOOKUPS:
@@ -55,7 +65,13 @@ def measure(
     if len(blocks) == 0:
         return []
     addresses = _addresses(blocks, seed, lookups_timed)
-    return [_measure_one(name, blocks, granules, addresses) for name in lookups]
+    filled = {name: _filled(name, blocks, granules) for name in lookups}
+    timed = _rounds(filled, addresses, seed)
+    served = granules if in_service is None else in_service
+    return [
+        _latency(name, timed[name], len(blocks), _bytes(filled[name], served, len(blocks)))
+        for name in lookups
+    ]
 
 
 def _addresses(blocks: np.ndarray, seed: int, count: int) -> np.ndarray:
@@ -65,21 +81,40 @@ def _addresses(blocks: np.ndarray, seed: int, count: int) -> np.ndarray:
     return chosen["granule"] + inside
 
 
-def _measure_one(name: str, blocks: np.ndarray, granules: int, addresses: np.ndarray) -> Latency:
+def _filled(name: str, blocks: np.ndarray, granules: int) -> Any:
     index = LOOKUPS[name](granules, record_bytes_of_kinds())
     store_all(index, blocks)
-    independent = min(_seconds(locate_independent, index, addresses) for _ in range(3))
-    dependent = min(_seconds(locate_dependent, index, addresses) for _ in range(3))
-    samples = _samples_ns(index, addresses)
+    return index
+
+
+def _rounds(filled: dict[str, Any], addresses: np.ndarray, seed: int) -> dict[str, list[_Round]]:
+    """Rounds of each lookup; the lookups alternate, so that all meet the same noise."""
+    order, timed = random.Random(seed), {name: list[_Round]() for name in filled}
+    for _ in range(ROUNDS):
+        for name in order.sample(list(filled), len(filled)):
+            timed[name].append(_round(filled[name], addresses))
+    return timed
+
+
+def _round(index: Any, addresses: np.ndarray) -> _Round:
+    ns = 1e9 / len(addresses)
+    independent = _seconds(locate_independent, index, addresses) * ns
+    dependent = _seconds(locate_dependent, index, addresses) * ns
+    return independent, dependent, _samples_ns(index, addresses)
+
+
+def _latency(name: str, rounds: list[_Round], blocks: int, size_bytes: int) -> Latency:
+    independent, dependent, batches = zip(*rounds, strict=True)
+    samples = np.concatenate(batches)
     return Latency(
         lookup=name,
-        blocks=len(blocks),
-        independent_ns=independent / len(addresses) * 1e9,
-        dependent_ns=dependent / len(addresses) * 1e9,
+        blocks=blocks,
+        independent_ns=median(independent),
+        dependent_ns=median(dependent),
         p50_ns=float(np.percentile(samples, 50)),
         p99_ns=float(np.percentile(samples, 99)),
         samples_ns=samples,
-        bytes_per_block=_bytes(index, granules, len(blocks)) / len(blocks),
+        bytes_per_block=size_bytes / blocks,
     )
 
 
@@ -101,7 +136,7 @@ def _samples_ns(index: Any, addresses: np.ndarray) -> np.ndarray:
     return np.maximum(ticks - int(np.median(nothing)), 0) * ns_per_tick / BATCH
 
 
-def _bytes(index: Any, granules: int, blocks: int) -> int:
+def _bytes(index: Any, in_service: int, blocks: int) -> int:
     if isinstance(index, Heads):
         return sum(lookup_bytes(index, blocks).values())
-    return granules * FRAME_BYTES
+    return struct_page_bytes(in_service)

@@ -1,6 +1,8 @@
 """One HTML page that opens without a server or a network: figures, maps at several moments, tables.
 
-Its size is bounded: the more maps there are, the fewer moments of each; the page says how many.
+The more maps there are, the fewer moments of each, down to three: up to 40 maps of all traces
+together its images stay within MAPS_BYTES_MAX, and each further one adds three.  The page says how
+many moments it shows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,6 @@ from bokeh.models import ColumnDataSource, CustomJS, Slider
 from bokeh.resources import Resources
 
 from .. import __version__
-from ..metrics.descriptors import descriptor_bytes, struct_page_bytes
 from ..session import Session
 from ..views import descriptors, latency, orders, regions, theme, timeline
 from . import figures, table
@@ -41,7 +42,7 @@ def html_page(runs: "Sequence[Run]", progress: Callable[[float, str], None] | No
 
 
 def moments_of(maps: int) -> int:
-    """How many moments each of so many maps can show within MAPS_BYTES_MAX."""
+    """How many moments each of so many maps shows: what MAPS_BYTES_MAX holds, at least 3."""
     room = MAPS_BYTES_MAX // (_IMAGE_BYTES * max(maps, 1))
     return int(np.clip(room, MOMENTS_MIN, MOMENTS_MAX))
 
@@ -72,6 +73,7 @@ def _section(run: "Run", moments: int) -> str:
         slider=divs["slider"],
         maps="".join(_card(divs[name]) for name in maps),
         figures="".join(_card(divs[name]) for name in others),
+        lookup_note=escape(table.LOOKUP_CAPTION),
         lookups=_html_table(table.lookup_rows(run.latencies)),
         script=script,
     )
@@ -158,10 +160,9 @@ def _descriptor_columns(session: Session) -> dict[str, np.ndarray]:
     """The same live blocks need the same descriptors, whatever allocator placed them."""
     counted = session.runs[session.names[0]].census
     ranges = session.in_service(session.names[0], session.length)
-    granules = int((ranges[:, 1] - ranges[:, 0]).sum())
-    pages_bytes = struct_page_bytes(granules, session.space.granule_bytes)
-    kind_bytes = descriptor_bytes(counted.live_blocks)
-    return descriptors.columns(counted.time_ns, kind_bytes, pages_bytes)
+    granules = int(np.diff(ranges, axis=1).sum())
+    end = session.space.granules
+    return descriptors.columns(counted.time_ns, counted.live_blocks, granules, end)
 
 
 def _legend(session: Session) -> list[tuple[str, str]]:
@@ -215,12 +216,14 @@ that hold most of it. Addresses run along the rows.</p>
 <p>{legend}</p>
 {slider}
 <div class="cards">{maps}</div>
-<p class="note">The red line is the moment of the maps; sizes have the colours above. Descriptors:
-the record and the lookup entry of each live block, by kind, against Linux's struct page for all
-memory.</p>
+<p class="note">The red line is the moment of the maps; sizes have the colours above. By kind: a
+record and a lookup entry for each live block (pieces of a split block share a record, so this is
+the most it can be); their sum with the start bits, against Linux's struct page for all memory in
+service.</p>
 <p>{kinds}</p>
 <div class="cards">{figures}</div>
 <h3>From an address to kind, order and owner</h3>
+<p class="note">{lookup_note}</p>
 {lookups}
 {script}
 </section>"""

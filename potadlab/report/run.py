@@ -9,6 +9,7 @@ import numpy as np
 
 from ..core.lookups import LOOKUPS
 from ..errors import BadSize
+from ..files import write
 from ..metrics import latency
 from ..metrics.latency import Latency
 from ..session import Session
@@ -47,7 +48,7 @@ class Run:
 
     def to_html(self, path: str | Path) -> None:
         """Write a page that opens without a server."""
-        Path(path).write_text(html_page([self]), encoding="utf-8")
+        write(Path(path), html_page([self]))
 
 
 def replay(
@@ -64,9 +65,16 @@ def replay(
     session = Session(trace, chosen, space=space, progress=tell)
     times = timing.measure(session, tell)
     tell(1.0, "timing lookups")
-    blocks = session.blocks(session.names[0], session.length)
     named = tuple(dict.fromkeys(lookups)) or tuple(LOOKUPS)
-    return Run(session, times, latency.measure(blocks, session.space.granules, named))
+    return Run(session, times, _measured(session, named))
+
+
+def _measured(session: Session, lookups: tuple[str, ...]) -> list[Latency]:
+    """Lookups of the blocks that live at the end, failed granules left out."""
+    first = session.names[0]
+    blocks = session.runs[first].live(session.length)
+    served = int(np.diff(session.in_service(first, session.length), axis=1).sum())
+    return latency.measure(blocks, session.space.granules, lookups, in_service=served)
 
 
 def _default_allocators(space: Space | None) -> tuple[str, ...]:

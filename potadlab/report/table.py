@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from ..metrics.latency import Latency
+from ..core.layout import Flag
+from ..metrics.latency import BATCH, Latency
+from ..metrics.latency import ROUNDS as LOOKUP_ROUNDS
 from ..session import Session
 from ..traces import Trace
 from ..units import format_size
@@ -19,6 +22,11 @@ _SET = (
     "lists, compound tails and migratetypes; recorded is the recorded kernel's own placement."
 )
 _BYTES = "Bytes at the end; Linux's struct page is free structure, descriptor and lookup in one."
+LOOKUP_CAPTION = (
+    "Random addresses in the blocks live at the trace's end. "
+    f"independent, dependent: per lookup, median of {LOOKUP_ROUNDS} rounds. "
+    f"batch p50, p99: of means of {BATCH} dependent lookups."
+)
 
 Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
 
@@ -27,14 +35,16 @@ def headline(session: Session) -> str:
     """What was replayed, where, from which start."""
     trace, space = session.trace, session.space
     memory = format_size(space.bytes)
-    return f"{trace.name}: {session.length:,} ops in {memory}; start {start_of(session)}"
+    made = int(np.count_nonzero(session.ops["flags"] & Flag.SYNTHETIC))
+    ops = f"{session.length:,} ops" + (f" ({made:,} made by the import)" if made else "")
+    return f"{trace.name}: {ops} in {memory}; start {start_of(session)}"
 
 
 def start_of(session: Session) -> str:
     """Warm with which snapshot, or cold, and what of it is assumed."""
     trace = session.trace
     if not len(session.start):
-        return "cold: all memory free"
+        return "cold: all memory free; releases of older blocks are counted, not done"
     assumed = trace.boundaries_assumed
     return f"warm from {trace.snapshot}: {len(session.start):,} blocks live" + (
         f" ({assumed:,} with assumed edges)" if assumed else ""
@@ -86,8 +96,8 @@ def _size(size_bytes: int | None) -> str:
 
 def lookup_rows(latencies: list[Latency]) -> Rows:
     heads = [
-        "lookup", "live blocks", "independent ns", "dependent ns", "p50 ns", "p99 ns",
-        "bytes per block",
+        "lookup", "live blocks", "independent ns", "dependent ns", "batch p50 ns",
+        "batch p99 ns", "bytes per block",
     ]  # fmt: skip
     rows = [
         [
@@ -109,8 +119,8 @@ def run_table(session: Session, times: figures.Times) -> Table:
 
 
 def lookup_table(latencies: list[Latency]) -> Table:
-    title = "From an address to kind, order and owner, at the trace's end; dependent p50, p99"
-    return _table(title, lookup_rows(latencies))
+    title = "From an address to kind, order and owner"
+    return _table(title, lookup_rows(latencies), LOOKUP_CAPTION)
 
 
 def info_table(trace: Trace) -> Table:

@@ -32,6 +32,7 @@ def read(path: Path, wanted: Columns, what: str) -> tuple[pa.Table, dict[str, An
     """
     table = _table(path, what)
     _check_columns(path, table.column_names, wanted, what)
+    _check_once(path, table.column_names)
     return table, _metadata(path, table.schema.metadata or {}, what)
 
 
@@ -78,15 +79,21 @@ def _check_columns(path: Path, found: list[str], wanted: Columns, what: str) -> 
     )
 
 
+def _check_once(path: Path, found: list[str]) -> None:
+    twice = [name for place, name in enumerate(found) if name in found[:place]]
+    if twice:
+        raise BadTrace(f"{path}: column {twice[0]} is there twice: leave one of them out")
+
+
 def _metadata(path: Path, raw: dict[bytes, bytes], what: str) -> dict[str, Any]:
     try:
         metadata = json.loads(raw.get(b"potadlab", b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         metadata = None
     if not isinstance(metadata, dict):
         raise BadTrace(f"{path}: metadata key potadlab is no JSON object: write the {what} again")
     format_name = metadata.get("format")
-    if format_name is not None and _FORMATS.get(format_name) != what:
+    if format_name is not None and _FORMATS.get(str(format_name)) != what:
         raise BadTrace(f"{path}: format {format_name!r} is no {what} read here: update potadlab")
     return metadata
 

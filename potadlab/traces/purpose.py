@@ -101,8 +101,8 @@ def _stacks(path: Path, table: pa.Table) -> pa.DictionaryArray | None:
     stacks = table.column("stack")
     if pa.types.is_string(stacks.type) or pa.types.is_large_string(stacks.type):
         stacks = stacks.dictionary_encode()
-    text = pa.types.is_dictionary(stacks.type) and pa.types.is_string(stacks.type.value_type)
-    if not text:
+    values = stacks.type.value_type if pa.types.is_dictionary(stacks.type) else None
+    if values not in (pa.string(), pa.large_string()):
         raise BadTrace(f"{path}: column stack is {stacks.type}: rewrite it as text or drop it")
     return stacks.unify_dictionaries().combine_chunks()
 

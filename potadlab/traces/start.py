@@ -43,7 +43,7 @@ def _told_zones(path: Path, metadata: dict[str, Any]) -> tuple[Zone, ...]:
         zones = [Zone(name, *map(int, edges)) for name, edges in metadata["zones"].items()]
     except KeyError:
         return ()
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, OverflowError, TypeError, ValueError):
         zones = [Zone("malformed", -1, 0)]
     zones = sorted((zone for zone in zones if zone.start != zone.end), key=lambda zone: zone.start)
     edges = [edge for zone in zones for edge in (zone.start, zone.end)]

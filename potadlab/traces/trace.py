@@ -178,8 +178,13 @@ def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
     if not isinstance(metadata.get("dropped_events", 0), int):
         raise BadTrace(f"{path}: metadata dropped_events: write a number")
     bits = metadata.get("gfp_bits", {})
-    if not isinstance(bits, dict) or not all(bit.isdecimal() for bit in bits):
+    if not isinstance(bits, dict) or not all(map(_is_bit, bits.items())):
         raise BadTrace(f"{path}: metadata gfp_bits: write an object of bit number to name")
+
+
+def _is_bit(named: tuple[str, Any]) -> bool:
+    bit, name = named
+    return bit.isdecimal() and len(bit) <= 2 and isinstance(name, str)
 
 
 def _check_rows(path: Path, columns: dict[str, np.ndarray], kept: np.ndarray) -> None:

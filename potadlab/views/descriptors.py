@@ -1,4 +1,7 @@
-"""Bytes of descriptors by kind over time, against struct page; logarithmic, being far apart."""
+"""Bytes of records and lookup entries by kind, of all with the start bits, and of struct page.
+
+Logarithmic, being far apart.
+"""
 
 from typing import Any
 
@@ -7,6 +10,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Rang
 from bokeh.plotting import figure
 
 from ..kinds import KINDS
+from ..metrics.descriptors import descriptor_bytes, start_bits_bytes, struct_page_bytes
 from ..units import format_size
 from . import theme, timeline
 
@@ -16,19 +20,21 @@ _TICKS = [float(1 << shift) for shift in range(0, 60, 4)]
 
 
 def columns(
-    time_ns: np.ndarray, kind_bytes: np.ndarray, struct_page_bytes: int
+    time_ns: np.ndarray, live_blocks: np.ndarray, in_service: int, granules: int
 ) -> dict[str, np.ndarray]:
-    """Seconds; bytes of the kinds that have any (column: the kind's name), their sum, struct page.
+    """Seconds; bytes of each kind that has any (its name); their sum and start bits; struct page.
 
-    kind_bytes: [sample, kind]; struct_page_bytes: of all memory in service.  A logarithmic axis
-    has no place for 0, so 0 becomes NaN.
+    live_blocks: i8[sample, kind]; in_service: granules that are there; granules: end of the
+    address range.  A record per live block, see descriptor_bytes.  A logarithmic axis has no place
+    for 0, so 0 becomes NaN.
     """
+    kind_bytes = descriptor_bytes(live_blocks)
     found = {"time_s": np.asarray(time_ns) / 1e9}
     for number in np.flatnonzero(kind_bytes.any(axis=0)):
         values = kind_bytes[:, number].astype(float)
         found[KINDS[number].name] = np.where(values > 0, values, np.nan)
-    found[TOTAL] = kind_bytes.sum(axis=1).astype(float)
-    found[PAGES] = np.full(len(time_ns), float(struct_page_bytes))
+    found[TOTAL] = kind_bytes.sum(axis=1).astype(float) + start_bits_bytes(granules)
+    found[PAGES] = np.full(len(time_ns), float(struct_page_bytes(in_service)))
     return found
 
 
@@ -48,10 +54,10 @@ def bounds(found: dict[str, np.ndarray]) -> tuple[float, float]:
 
 
 def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource) -> Any:
-    """A line per kind, their sum, and struct page dashed above them."""
+    """A line per kind, the sum with the start bits, and struct page dashed above them."""
     low, high = bounds(found)
     plot = figure(
-        title="Descriptors, by kind",
+        title="Records and lookup entries, by kind",
         x_range=Range1d(0, seconds),
         y_range=Range1d(low, high),
         y_axis_type="log",
@@ -77,8 +83,8 @@ def _label(plot: Any, found: dict[str, np.ndarray], total: Any, pages: Any) -> N
     """Sizes on the axis, and what the two grey lines are."""
     plot.yaxis.ticker = FixedTicker(ticks=_TICKS)
     plot.yaxis.major_label_overrides = {tick: format_size(tick) for tick in _TICKS}
-    words = f"struct page, 64 B a page: {format_size(found[PAGES][-1])}"
-    sums = f"all descriptors, at the end: {format_size(found[TOTAL][-1])}"
+    words = f"struct page, 64 B each: {format_size(found[PAGES][-1])}"
+    sums = f"all, with start bits, at the end: {format_size(found[TOTAL][-1])}"
     items = [LegendItem(label=words, renderers=[pages]), LegendItem(label=sums, renderers=[total])]
     plot.add_layout(Legend(items=items), "above")
     theme.compact(plot)

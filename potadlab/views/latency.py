@@ -1,4 +1,4 @@
-"""Time from an address to its descriptor, by structure: how many lookups took at most so long."""
+"""Time from an address to its descriptor, by structure: how many batches took at most so long."""
 
 from typing import Any, Protocol
 
@@ -6,15 +6,18 @@ import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Range1d
 from bokeh.plotting import figure
 
+from ..metrics.latency import BATCH
 from . import theme
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442")
 _TICKS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000)
 _POINTS = 400
+TITLE = "Lookup of blocks live at the trace's end"
+NOTHING = "Lookup: no block lives at the trace's end"
 
 
 class Measured(Protocol):
-    """What is needed of a measurement: nanoseconds of batches, and their median and 99th."""
+    """What is needed of a measurement: ns of batches (means of lookups), their median and 99th."""
 
     @property
     def lookup(self) -> str: ...
@@ -27,7 +30,7 @@ class Measured(Protocol):
 
 
 def columns(samples_ns: np.ndarray) -> dict[str, np.ndarray]:
-    """ns, ascending, at most 400 of them, and the share of lookups (%) that took at most that."""
+    """ns, ascending, at most 400 of them, and the share of batches (%) that took at most that."""
     ordered = np.sort(samples_ns)
     at = np.unique(np.linspace(0, len(ordered) - 1, min(_POINTS, len(ordered))).astype(int))
     # a sample of 0 is below what the clock can tell; a logarithmic axis begins above it
@@ -48,18 +51,18 @@ def bounds(measured: list[Any]) -> tuple[float, float]:
 
 
 def draw(measured: list[Any]) -> Any:
-    """A curve per structure, its median and 99th percentile in the legend."""
+    """A curve per structure, median and 99th percentile of its batches in the legend."""
     low, high = bounds(measured)
     plot = figure(
-        title="Lookup: address to descriptor",
+        title=TITLE if measured else NOTHING,
         x_range=Range1d(low, high),
         y_range=Range1d(0, 101),
         x_axis_type="log",
         height=160,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time per lookup, ns (dependent)",
-        y_axis_label="lookups, %",
+        x_axis_label=f"mean of {BATCH} dependent lookups, ns",
+        y_axis_label="share of batches, %",
     )
     items = []
     for found, colour in zip(measured, COLOURS, strict=False):

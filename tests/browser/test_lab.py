@@ -141,6 +141,7 @@ def test_playing_moves_time_and_maps_and_pausing_stops_them(page):
     assert page.python("dashboard.stage.flow.sent - dashboard.stage.flow.answered") <= 1
     keep(page, "playing")
     page.press("Pause")
+    page.until("not dashboard.playing")  # the click may come after what this asks
     at = page.python("dashboard.index")
     page.until("dashboard.stage.settled")
     assert page.python("dashboard.index") == at
@@ -231,6 +232,18 @@ def test_a_claim_lists_its_steps_and_draws_the_place(page):
     keep(page, "claimed")
 
 
+def test_playing_goes_on_with_what_was_added(page):
+    block = page.page.locator(".potadlab-block").inner_text()
+    at = page.python("dashboard.index")
+    page.press("Play")
+    page.until(f"dashboard.index > {at} + 20_000 and dashboard.frame_stats()['shown'] > 10")
+    keep(page, "lab")
+    page.press("Pause")
+    page.until("not dashboard.playing and dashboard.stage.settled")
+    assert "potad, at 0x" in block
+    assert "diamond" in page.python("dashboard.stage.canvas.marks['potad'].data['marker']")
+
+
 def test_undo_returns_to_the_untouched_run(page):
     page.press("Undo")
     page.says("undone")
@@ -249,6 +262,12 @@ def test_a_bad_file_is_one_line_and_the_dashboard_lives_on(page, tmp_path):
     page.page.wait_for_selector(".potadlab-error")
     assert "notes.parquet" in page.page.locator(".potadlab-error").inner_text()
     assert page.python("dashboard.session.trace.name") == before
+    assert page.page.locator(".potadlab select").first.input_value() == before
+    page.run("dashboard.say('')")
+    page.page.wait_for_selector(".potadlab-error", state="detached")
+    page.page.locator(".potadlab button[title^='open the file']").click()
+    page.page.wait_for_selector(".potadlab-error")
+    keep(page, "bad_file")
     page.press("Play")
     page.until("dashboard.playing")
     page.press("Pause")

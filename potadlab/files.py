@@ -1,0 +1,41 @@
+"""Files that appear under their name when they are whole, and not before."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class Draft:
+    """A text file beside `path` that takes its place when kept; a device or pipe is written to.
+
+    Raises OSError if it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve()  # a link stays a link
+        self._part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        straight = path.exists() and not path.is_file()
+        self._place = path if straight else self._part
+        self.file = self._place.open("w", encoding="utf-8")
+
+    def keep(self) -> None:
+        """What was written now stands under the name."""
+        self.file.close()
+        if self._place == self._part:
+            self._part.replace(self._path)
+
+    def drop(self) -> None:
+        """Leave what stood under the name before; after `keep` this does nothing."""
+        with suppress(OSError):
+            self.file.close()
+        self._part.unlink(missing_ok=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Make `text` the content of the file, or leave the file as it was."""
+    draft = Draft(path)
+    try:
+        draft.file.write(text)
+        draft.keep()
+    finally:
+        draft.drop()
