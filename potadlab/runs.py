@@ -211,7 +211,9 @@ def run_allocator(name: str, case: Case, samples: int = 400, check_end: bool = F
     fold.name_handles(case.start, case.ops, named)
     fold.name_pieces(case.ops, events, named)
     counted = _take_census(name, case, events, named, samples)
-    run = Run(name, case, events, seconds, named, counted, _bytes(name, state, case, counted))
+    run = Run(
+        name, case, events, seconds, named, counted, _bytes(name, state, case, events, counted)
+    )
     run.keep_checkpoints()
     return run
 
@@ -253,8 +255,12 @@ def _take_census(
     )
 
 
-def _bytes(name: str, state: Any, case: Case, counted: Census) -> dict[str, int]:
+def _bytes(
+    name: str, state: Any, case: Case, events: np.ndarray, counted: Census
+) -> dict[str, int]:
     """Bytes of each structure at the end; what a name of Linux's holds in one stands under one."""
-    in_service = int(counted.live_granules[-1].sum())
-    in_service += int((counted.free_blocks[-1] << np.arange(census.ORDERS)).sum())
-    return allocators.bytes_of(name, state, int(counted.live_blocks[-1].sum()), in_service)
+    added = case.ops["granules"][
+        (case.ops["verb"] == Verb.ADD_MEMORY) & (events["outcome"] == Outcome.DONE)
+    ]
+    granules = case.space.bytes // case.space.granule_bytes + int(added.sum())
+    return allocators.bytes_of(name, state, int(counted.live_blocks[-1].sum()), granules)

@@ -17,7 +17,8 @@ def record_bytes_of_kinds() -> np.ndarray:
 def descriptor_bytes(live_blocks: np.ndarray) -> np.ndarray:
     """live_blocks i8[..., kind] -> bytes of their records and lookup entries, i8[..., kind].
 
-    A record for each live block: an upper bound, for the pieces of a split block share one.
+    A record for each live block.  In use are fewer, for the pieces of a split block share one, and
+    a few more, for blocks in front caches keep theirs; the table of a run counts those in use.
     """
     kinds = live_blocks.shape[-1]
     per_block = np.full(kinds, ENTRY_BYTES, np.int64)

@@ -217,9 +217,9 @@ that hold most of it. Addresses run along the rows.</p>
 {slider}
 <div class="cards">{maps}</div>
 <p class="note">The red line is the moment of the maps; sizes have the colours above. By kind: a
-record and a lookup entry for each live block (pieces of a split block share a record, so this is
-the most it can be); their sum with the start bits, against Linux's struct page for all memory in
-service.</p>
+record and a lookup entry for each live block (the table counts records in use: pieces of a split
+block share one, blocks in front caches keep theirs); their sum with the start bits, against Linux's
+struct page for all memory in service.</p>
 <p>{kinds}</p>
 <div class="cards">{figures}</div>
 <h3>From an address to kind, order and owner</h3>
