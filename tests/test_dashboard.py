@@ -10,7 +10,7 @@ from potadlab.core.layout import Outcome
 from potadlab.dashboard import Dashboard, words
 from potadlab.dashboard.controls import OWN_FILE
 from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
-from potadlab.session import Claimed, Told
+from potadlab.session import Claimed, Step, Told
 
 
 class Clock:
@@ -294,12 +294,107 @@ def test_pointer_messages_zoom_pan_and_choose(dashboard):
     assert dashboard.window == full
 
 
-def test_a_claim_without_steps_says_so():
-    found = [Claimed("recorded", Outcome.IGNORED, None, 1 << 20, 4096, [], "cannot answer")]
-    assert words.claimed("1 MiB at 4 KiB", found) == [
-        "claim of 1 MiB at 4 KiB:",
-        "  recorded: cannot answer (no step tried)",
+def test_a_claim_tells_its_steps_and_only_those_that_were_tried():
+    size = 8 << 20
+    steps = [Step(1, size, False), Step(2, size // 2, True)]
+    found = [
+        Claimed("potad", Outcome.DONE, 1 << 20, size, size // 2, steps, "found"),
+        Claimed("buddy", Outcome.IGNORED, None, size, 4096, steps[:1], "not tried: too large"),
+        Claimed("recorded", Outcome.IGNORED, None, size, 4096, [], "a record cannot"),
     ]
+    assert words.claimed("8 MiB at 1 MiB", found) == [
+        "claim of 8 MiB at 1 MiB:",
+        "  potad: found at 0x100000; tried 1 x 8 MiB: no; 2 x 4 MiB: found",
+        "  buddy: not tried: too large",
+        "  recorded: cannot answer, it is a recording",
+    ]
+
+
+def test_failed_memory_in_a_block_is_described_as_one_thing(dashboard):
+    block = chosen_block(dashboard)
+    granule = int(block["granule"])
+    before = dashboard.controls.block.value
+    dashboard.controls.fail.click()
+    shown = dashboard.controls.block.value
+    assert "has failed" in shown
+    assert "free" not in shown
+    assert shown.count(f"{granule * 4096:#x}") == 1
+    dashboard.show_whole()
+    tip = dashboard._tip("potad", granule)
+    assert "1 failed granule" in tip[0]
+    assert "block" in tip[0]
+    assert tip[1] == f"{granule * 4096:#x}:"
+    dashboard.controls.undo.click()
+    assert "has failed" not in dashboard.controls.block.value
+    assert (
+        dashboard.controls.block.value.split("handle")[0].split("<div>")[2:]
+        == (before.split("handle")[0].split("<div>")[2:])
+    )
+
+
+def test_a_block_of_many_granules_is_seen_behind_its_failed_granule(dashboard):
+    dashboard.go(dashboard.session.length // 2)
+    blocks = dashboard.session.blocks("potad", dashboard.index)
+    large = blocks[np.argmax(blocks["order"])]
+    granule, size = int(large["granule"]), 1 << int(large["order"])
+    dashboard.choose("potad", granule + 1)
+    dashboard.controls.fail.click()
+    behind = dashboard.stage.painter.cell("potad", dashboard.index, granule + size - 1, 1)
+    assert (behind.blocks, behind.failed) == (1, 0)
+    assert f"from {granule * 4096:#x}" in dashboard.controls.block.value
+    dashboard.controls.undo.click()
+
+
+def test_undo_names_the_op_and_takes_its_message_away(dashboard):
+    block = chosen_block(dashboard)
+    dashboard.controls.fail.click()
+    dashboard.controls.claim.click()
+    assert "Undo goes back" in dashboard.controls.message.value
+    dashboard.controls.undo.click()
+    assert dashboard.log[0] == "undone: the claim of 8 MiB at 1 MiB"
+    dashboard.controls.undo.click()
+    assert dashboard.log[0] == f"undone: the failure of {int(block['granule']) * 4096:#x}"
+    assert dashboard.controls.message.value == "<span></span>"
+
+
+def test_the_last_map_stays(dashboard):
+    boxes = dashboard.controls.allocators
+    boxes["buddy"].value = False
+    boxes["potad"].value = False
+    assert boxes["potad"].value
+    assert dashboard.names == ["potad"]
+    boxes["buddy"].value = True
+    assert dashboard.names == ["potad", "buddy"]
+    assert "potadlab-error" not in dashboard.controls.message.value
+
+
+def test_claims_are_offered_from_4_kib_and_from_the_granule_on(dashboard):
+    controls = dashboard.controls
+    assert [size for _, size in controls.size.options][:2] == [4096, 16384]
+    controls.offer_sizes(1 << 16)
+    assert controls.size.options[0] == ("64 KiB", 1 << 16)
+    assert (controls.size.value, controls.align.value) == (8 << 20, 1 << 20)
+    controls.offer_sizes(1 << 12)
+
+
+def test_the_legend_tells_of_outlines(dashboard):
+    assert "claim</span>" in dashboard.controls.legend.value
+    assert "chosen block" in dashboard.controls.legend.value
+
+
+def test_another_trace_begins_anew(dashboard):
+    chosen_block(dashboard)
+    dashboard.controls.fail.click()
+    dashboard.controls.trace.value = "thp_split"
+    controls = dashboard.controls
+    assert dashboard.session.trace.name == "thp_split"
+    assert controls.undo.disabled
+    assert controls.fail.disabled
+    assert dashboard.selected is None
+    assert "Click on a map" in controls.block.value
+    assert dashboard.log[0].startswith("opened thp_split:")
+    assert dashboard.log[1].startswith("after op")
+    controls.trace.value = "mixed_owners"
 
 
 def test_names_from_traces_are_text():

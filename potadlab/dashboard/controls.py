@@ -12,8 +12,7 @@ from . import words
 OWN_FILE = "a file of my own ..."
 SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 SLIDER_STEPS = 2000
-_CLAIMS = tuple(MIB << shift for shift in (-4, -2, 0, 1, 2, 3, 4, 6, 8, 10) if shift >= 0)
-CLAIM_BYTES = (64 * KIB, 256 * KIB, *_CLAIMS)
+CLAIM_BYTES = tuple(4 * KIB << shift for shift in (0, 2, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18))
 ALIGN_BYTES = tuple(4 * KIB << shift for shift in range(0, 19, 2))
 
 
@@ -163,6 +162,13 @@ class Controls:
         waiting = (self.back, self.play, self.forward, self.time, self.claim)
         for widget in (*waiting, *self.files, *self.allocators.values()):
             widget.disabled = not on
+
+    def offer_sizes(self, granule_bytes: int) -> None:
+        """Claims of what is no smaller than a granule."""
+        for picker, sizes in ((self.size, CLAIM_BYTES), (self.align, ALIGN_BYTES)):
+            fitting, chosen = [size for size in sizes if size >= granule_bytes], picker.value
+            picker.options = _sizes(fitting)
+            picker.value = chosen if chosen in fitting else fitting[0]
 
     @property
     def files(self) -> tuple[widgets.Widget, ...]:

@@ -41,6 +41,7 @@ STATUS_S = 0.4  # text and slider follow a playing trace this often; maps as fas
 # a digest of the sources names the folder, so it holds nothing before the first run
 _COMPILED = any(CACHE_DIR.rglob("*.nbc"))
 _CHOSEN, _PLACED = "#111111", "#d000d0"
+_OUTLINES = [(_PLACED, "claim"), (_CHOSEN, "chosen block (dot: the address)")]
 _LOG_LINES = 200
 
 
@@ -65,7 +66,7 @@ class Dashboard:
         self.playing, self.light = False, True
         self.selected: tuple[str, int] | None = None  # allocator, granule
         self.placed: list[Place] = []
-        self._branches: list[list[Place]] = []  # places before each op added by hand
+        self._branches: list[tuple[str, list[Place]]] = []  # op added by hand, places before it
         self.measured: list[Latency] = []
         self.log: list[str] = []
         self._allocators = tuple(allocators)
@@ -169,15 +170,18 @@ class Dashboard:
 
     def _show(self, loaded: tuple[Session, list[Latency]]) -> None:
         self.session, self.measured = loaded
-        self.selected, self.placed, self._branches = None, [], []
+        self.selected, self.placed, self._branches, self.index = None, [], [], 0
         self.window = regions.whole(end_of_service(self.session))
         self._say_trace()
         self._show_path()
         self.controls.enable(True)
+        self.controls.offer_sizes(self.session.space.granule_bytes)
         self._set_slider_range()
         self._redraw()
         self.go(0)
-        self.say(f"{self.session.trace.name}: {self.session.length:,} ops, ready to play")
+        name = self.session.trace.name
+        self._note([f"opened {name}: what is failed and claimed in it is told above this line"])
+        self.say(f"{name}: {self.session.length:,} ops, ready to play")
 
     def _live(self) -> Session:
         assert self.session is not None
@@ -378,21 +382,30 @@ class Dashboard:
 
     def _pointer_hover(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         granule = self._under(x, y)
-        lines = [] if granule is None or self.busy else self.describe(name, granule)
+        lines = [] if granule is None or self.busy else self._tip(name, granule)
         self.bridge.post({"type": "tip", "lines": lines}, [])
 
-    def describe(self, name: str, granule: int) -> list[str]:
-        """Lines on the cell that holds a granule, and on the foremost block in it."""
+    def _tip(self, name: str, granule: int) -> list[str]:
+        """Lines on the cell that holds a granule, and on what a click there chooses."""
         assert self.window
-        session, wide = self._live(), self.window.granules_per_cell
-        first = granule // wide * wide
-        cell = self._painter().cell(name, self.index, first, wide)
-        found = session.describe(name, self.index, cell.granule)
-        lines = words.cell(first * session.space.granule_bytes, cell)
+        wide = self.window.granules_per_cell
+        cell = self._painter().cell(name, self.index, granule // wide * wide, wide)
+        if not cell.blocks and not cell.failed:
+            return [self._address(cell.granule), *words.cell(cell)]
+        count = words.cell(cell) if wide > 1 else []
+        return [*count, f"{self._address(cell.granule)}:", *self.describe(name, cell.granule)]
+
+    def _address(self, granule: int) -> str:
+        return words.address(granule * self._live().space.granule_bytes)
+
+    def describe(self, name: str, granule: int) -> list[str]:
+        """Lines on what is at the address of a granule."""
+        session = self._live()
+        found = session.describe(name, self.index, granule)
         if found is None:
-            return lines
-        told = words.descriptor(found, self._time_ns())
-        return told if wide == 1 else [*lines, *told]
+            return words.cell(self._painter().cell(name, self.index, granule, 1))
+        at_bytes = granule * session.space.granule_bytes
+        return words.descriptor(found, at_bytes, self._time_ns())
 
     def _pointer_tap(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         granule = self._under(x, y)
@@ -405,7 +418,6 @@ class Dashboard:
         """Pause, and show the block that holds a granule."""
         self.pause()
         self.selected = name, granule
-        self._say_block()
         self._mark()
 
     # ---- what people add ----
@@ -420,7 +432,9 @@ class Dashboard:
         self._work(
             f"failing {words.address(at_bytes)}, replaying what comes after",
             lambda: session.fail(granule, index),
-            lambda found: self._added(index, words.told(at_bytes, found), []),
+            lambda found: self._added(
+                index, f"the failure of {words.address(at_bytes)}", words.told(at_bytes, found), []
+            ),
         )
 
     def claim(self) -> None:
@@ -435,32 +449,32 @@ class Dashboard:
             found_at = [one for one in found if one.start_bytes is not None]
             since_ns = session.time_ns(index)
             places = [(one.allocator, since_ns, one.start_bytes or 0, size) for one in found_at]
-            self._added(index, words.claimed(asked, found), places)
+            self._added(index, f"the claim of {asked}", words.claimed(asked, found), places)
 
         work = lambda: session.claim(size // unit, order, index)  # noqa: E731
         self._work(f"claiming {asked}, replaying what comes after", work, then)
 
     def undo(self) -> None:
         """Back to the run without the last op added by hand."""
+        self.pause()
         session, time_ns = self._live(), self._time_ns()
         if not session.undo():
             return self.say("nothing to undo: this is the untouched run", error=True)
-        self.placed = self._branches.pop()
+        what, self.placed = self._branches.pop()
+        self.index = session.index_at(time_ns)
         self._redraw()
-        self.go(session.index_at(time_ns))
-        self._note(["undone: the run without that op"])
-        self._enable_by_hand()
+        self.go(self.index)
+        self._note([f"undone: {what}"])
+        self.say("")
 
-    def _added(self, index: int, lines: list[str], places: list[Place]) -> None:
+    def _added(self, index: int, what: str, lines: list[str], places: list[Place]) -> None:
         session = self._live()
-        self._branches.append(self.placed)
+        self._branches.append((what, self.placed))
         self.placed = [*self.placed, *places]
         self._redraw()
         self.go(index + 1)
         at = f"after op {index:,}, {session.time_ns(max(index - 1, 0)) / 1e9:.6f} s: "
         self._note([at + lines[0], *lines[1:]])
-        self._say_block()
-        self._enable_by_hand()
         self.say("an op was added and all after it replayed; Undo goes back")
 
     def _note(self, lines: list[str]) -> None:
@@ -470,10 +484,11 @@ class Dashboard:
     # ---- what is said ----
 
     def _mark(self) -> None:
-        """Outline the chosen block and the places of the claim; mark failed granules."""
+        """Describe and outline the chosen block, outline claims, mark failed granules."""
         canvas = self.stage.canvas
         if canvas is None or self.window is None or self.playing or self.busy:
             return
+        self._say_block()
         for name in canvas.names:
             canvas.mark(name, self.window, self._shapes(name), self._points(name))
 
@@ -543,6 +558,7 @@ class Dashboard:
             words.keys("Block size", theme.legend_sizes(unit))
             + words.keys("Map", rest)
             + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
+            + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
         )
 
     def _say_block(self) -> None:
@@ -551,8 +567,8 @@ class Dashboard:
             text = words.lines(["Click on a map: the block there is shown here."])
         else:
             name, granule = self.selected
-            at = words.address(granule * self._live().space.granule_bytes)
-            text = words.lines([f"{name}, at {at}:", *self.describe(name, granule)])
+            title = f"{name}, at {self._address(granule)}, after op {self.index:,}:"
+            text = words.lines([title, *self.describe(name, granule)])
         self.controls.block.value = f'<div class="potadlab-block">{text}</div>'
 
     def _say_log(self) -> None:
@@ -603,7 +619,9 @@ class Dashboard:
         controls.trace.observe(lambda _change: self._act(self._pick), "value")
         controls.path.observe(lambda _change: self._act(self._open_path), "value")
         for box in controls.allocators.values():
-            box.observe(lambda _change: self._act(self._choose_maps), "value")
+            box.observe(
+                lambda change: self._act(lambda: self._choose_maps(change["owner"])), "value"
+            )
 
     def _act(self, act: Callable[[], Any]) -> None:
         """What a widget asks for; an error becomes a message."""
@@ -631,10 +649,13 @@ class Dashboard:
         if path and not self.busy:  # a click on Open ends typing, which has begun to open it
             self.open(Path(path))
 
-    def _choose_maps(self) -> None:
+    def _choose_maps(self, box: Any) -> None:
         self.pause()
-        if not self.names:
-            return self.say("no map chosen: tick at least one", error=True)
+        if not self.names:  # the last map stays
+            self._quiet = True
+            box.value = True
+            self._quiet = False
+            return
         self._redraw()
         self.go(self.index)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.layout import Verb
-from ..kinds import KIND
 from ..session import Session
 from ..views import regions
 from .canvas import Canvas
@@ -20,6 +19,7 @@ class Cell:
     granule: int
     size_bytes: int
     blocks: int  # live ones that reach into it
+    failed: int  # granules, in blocks or not
     in_service: bool
 
 
@@ -56,21 +56,21 @@ class Painter:
 
     def cell(self, name: str, index: int, first: int, granules: int) -> Cell:
         """The cell of `granules` from `first` on; foremost is failed memory, else the largest."""
-        blocks = self.session.blocks(name, index)
-        low, high = np.searchsorted(blocks["granule"], [first + 1, first + granules])
-        low = max(int(low) - 1, 0)
-        found = blocks[low:high]
+        run, end = self.session.runs[name], first + granules
+        live, failed = run.live(index), run.poison(index)
+        low, high = np.searchsorted(live["granule"], [first + 1, end])
+        found = live[max(int(low) - 1, 0) : high]
         ends = found["granule"] + np.left_shift(np.int64(1), found["order"].astype(np.int64))
-        found = found[ends > first]
+        found, failed = found[ends > first], failed[(failed >= first) & (failed < end)]
         ranges = self._in_service(name, index)
-        serving = bool(np.any((ranges[:, 0] < first + granules) & (ranges[:, 1] > first)))
-        failed = found["kind"] == KIND["poison"]
+        serving = bool(np.any((ranges[:, 0] < end) & (ranges[:, 1] > first)))
+        foremost = first
+        if len(failed):
+            foremost = int(failed[0])
+        elif len(found):
+            foremost = max(int(found["granule"][np.argmax(found["order"])]), first)
         size = granules * self.session.space.granule_bytes
-        if len(found) == 0:
-            return Cell(first, size, 0, serving)
-        foremost = np.argmax(np.where(failed, 255, found["order"]))
-        granule = max(int(found["granule"][foremost]), first)
-        return Cell(granule, size, int(np.count_nonzero(~failed)), serving)
+        return Cell(foremost, size, len(found), len(failed), serving)
 
 
 def end_of_service(session: Session) -> int:

@@ -2,15 +2,16 @@
 
 from html import escape
 
+from ..core.layout import Outcome
 from ..session import Claimed, Descriptor, Told
 from ..units import format_size
 from .painter import Cell
 
 
-def keys(title: str, rows: list[tuple[str, str]]) -> str:
-    """A legend: coloured boxes with labels."""
+def keys(title: str, rows: list[tuple[str, str]], style: str = "background:") -> str:
+    """A legend: boxes with labels, their colours put to use as `style` says."""
     boxes = "".join(
-        f'<span class="potadlab-key"><i style="background:{colour}"></i>{escape(label)}</span>'
+        f'<span class="potadlab-key"><i style="{style}{colour}"></i>{escape(label)}</span>'
         for colour, label in rows
     )
     return f'<span class="potadlab-keys"><b>{escape(title)}</b>{boxes}</span>'
@@ -28,34 +29,30 @@ def age(age_ns: int) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
 
 
-def descriptor(found: Descriptor, started_ns: int) -> list[str]:
-    """Lines on a block: address, size, kind, owner, handle, age, record.
+def descriptor(found: Descriptor, at_bytes: int, started_ns: int) -> list[str]:
+    """Lines on the block at an address: size, kind, start, owner, handle, age, record, failure.
 
     started_ns: time since the recording began; an older block was there before.
     """
     if found.kind == "poison":
-        return [
-            address(found.start_bytes),
-            f"failed: {format_size(found.size_bytes)} out of service",
-        ]
+        return [f"failed: {format_size(found.size_bytes)} out of service"]
     older = found.age_ns > started_ns or found.owner == "before the recording"
     since = "older than the recording" if older else f"age {age(found.age_ns)}"
+    start = f", from {address(found.start_bytes)}" if found.start_bytes != at_bytes else ""
     lines = [
-        f"{address(found.start_bytes)}, {format_size(found.size_bytes)}, {found.kind}",
+        f"block of {format_size(found.size_bytes)}, {found.kind}{start}",
         f"owner: {short(found.owner)}",
         f"handle {found.handle}, {since}, {record(found.record_bytes)}",
     ]
-    return [*lines, "a granule in it has failed"] if found.poisoned else lines
+    return [*lines, "its granule at this address has failed"] if found.poisoned else lines
 
 
-def cell(at_bytes: int, found: Cell) -> list[str]:
-    """Lines on the cell of a map: how much it is, and what is in it."""
-    if not found.in_service:
-        return [address(at_bytes), f"{format_size(found.size_bytes)} here: out of service"]
-    if not found.blocks:
-        return [address(at_bytes), f"{format_size(found.size_bytes)} here: free"]
-    many = "1 block" if found.blocks == 1 else f"{found.blocks:,} blocks, the foremost:"
-    return [f"{format_size(found.size_bytes)} here: {many}"]
+def cell(found: Cell) -> list[str]:
+    """A line on the cell of a map: how much it is, and what is in it."""
+    counts = [(found.blocks, "block"), (found.failed, "failed granule")]
+    held = [f"{many:,} {what}{'s' if many > 1 else ''}" for many, what in counts if many]
+    rest = "free" if found.in_service else "out of service"
+    return [f"{format_size(found.size_bytes)} here: {', '.join(held) or rest}"]
 
 
 def record(record_bytes: int) -> str:
@@ -90,13 +87,16 @@ def claimed(asked: str, found: list[Claimed]) -> list[str]:
     """Lines of the log about a claim: the steps each allocator tried, and the place."""
     rows = [f"claim of {asked}:"]
     for one in found:
-        tried = ", ".join(
-            f"{step.chunks} x {format_size(step.chunk_bytes)} {'found' if step.found else 'no'}"
+        if one.allocator == "recorded" and one.outcome == Outcome.IGNORED:
+            rows.append("  recorded: cannot answer, it is a recording")
+            continue
+        place = f" at {address(one.start_bytes)}" if one.start_bytes is not None else ""
+        steps = "; ".join(
+            f"{step.chunks} x {format_size(step.chunk_bytes)}: {'found' if step.found else 'no'}"
             for step in one.steps
         )
-        place = f" at {address(one.start_bytes)}" if one.start_bytes is not None else ""
-        steps = f"tried {tried}" if tried else "no step tried"
-        rows.append(f"  {one.allocator}: {one.words}{place} ({steps})")
+        tried = f"; tried {steps}" if steps and one.outcome != Outcome.IGNORED else ""
+        rows.append(f"  {one.allocator}: {one.words}{place}{tried}")
     return rows
 
 

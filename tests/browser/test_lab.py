@@ -252,6 +252,19 @@ def test_undo_returns_to_the_untouched_run(page):
     page.until("dashboard.session.length == len(dashboard.session.trace.ops)")
 
 
+def test_the_last_map_stays_ticked(page):
+    boxes = page.page.locator(".potadlab input[type=checkbox]")
+    boxes.nth(1).click()
+    page.until("dashboard.names == ['potad']")
+    boxes.nth(0).click()
+    page.page.wait_for_function(
+        "() => document.querySelector('.potadlab input[type=checkbox]').checked"
+    )
+    boxes.nth(1).click()
+    page.until("dashboard.names == ['potad', 'buddy'] and dashboard.stage.settled")
+    assert boxes.nth(0).is_checked()
+
+
 def test_a_bad_file_is_one_line_and_the_dashboard_lives_on(page, tmp_path):
     (tmp_path / "notes.parquet").write_text("not a trace")
     before = page.python("dashboard.session.trace.name")
