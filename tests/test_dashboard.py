@@ -1,6 +1,7 @@
 """The dashboard without a browser: the protocol of frames, and what widgets do to a session."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -127,8 +128,12 @@ def test_statistics_are_of_frames_shown(page):
 
 @pytest.fixture(scope="module")
 def dashboard():
-    """Without an event loop everything happens at once."""
-    board = Dashboard("mixed_owners")
+    """Without an event loop everything happens at once.
+
+    Made in a thread of its own: Playwright keeps a loop running in the main one.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        board = thread.submit(Dashboard, "mixed_owners").result()
     yield board
     board.close()
 
