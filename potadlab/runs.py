@@ -59,14 +59,19 @@ def begun(name: str, case: Case) -> tuple[Any, np.ndarray]:
     return state, where
 
 
-def replay_seconds(name: str, case: Case) -> float:
-    """Seconds that replaying the ops takes, the start not counted."""
+def _replayed(name: str, case: Case) -> tuple[Any, np.ndarray, float]:
+    """(state, EVENT[], seconds) of replaying the ops; the start and compiling are not timed."""
     state, where = begun(name, case)
     events = np.zeros(len(case.ops), EVENT)
     replay(state, case.ops[:0], where, events[:0], case.room(), case.zones)  # compile before
     room, before = case.room(), time.perf_counter()
     replay(state, case.ops, where, events, room, case.zones)
-    return time.perf_counter() - before
+    return state, events, time.perf_counter() - before
+
+
+def replay_seconds(name: str, case: Case) -> float:
+    """Seconds that replaying the ops takes, the start not counted."""
+    return _replayed(name, case)[2]
 
 
 @dataclass(frozen=True)
@@ -199,12 +204,7 @@ def _live_granules_max(run: Run) -> int:
 
 def run_allocator(name: str, case: Case, samples: int = 400, check_end: bool = False) -> Run:
     """Replay the case in the allocator `name`; `check_end` asserts its invariants afterwards."""
-    state, where = begun(name, case)
-    events = np.zeros(len(case.ops), EVENT)
-    replay(state, case.ops[:0], where, events[:0], case.room(), case.zones)
-    room, before = case.room(), time.perf_counter()
-    replay(state, case.ops, where, events, room, case.zones)
-    seconds = time.perf_counter() - before
+    state, events, seconds = _replayed(name, case)
     if check_end:
         check(state)
     named = np.zeros(case.handles, fold.NAMED)
