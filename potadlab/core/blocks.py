@@ -210,12 +210,11 @@ def _free(state, at, granule):
     order, part = heads.order_of(entry), part_of(state, granule)
     if entry & POISONED != np.uint64(0):
         _give_around_poison(state, granule, order)
+    elif order >= state.chunk_order or state.tree.groups == 1:
+        tree.put(state.tree, part, granule, order, True)
     else:
-        if order >= state.chunk_order or state.tree.groups == 1:
-            tree.put(state.tree, part, granule, order, True)
-        else:
-            _put_free(state, part, granule, order)
-            _to_pool(state, part, granule)
+        _put_free(state, part, granule, order)
+        _to_pool(state, part, granule)
 
 
 @kernel

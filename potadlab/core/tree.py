@@ -41,8 +41,6 @@ from .bits import (
 from .layout import NONE
 from .mapped import mapped
 
-EVERY = ONES
-
 
 class Tree(NamedTuple):
     words: np.ndarray  # u8[part * granules/64]  level 0: free bits
@@ -125,10 +123,10 @@ def _node_at(tree, part, level, granule):
 def _fill_below(tree, part, level, granule, is_free):
     """Write the node one level below the child of level `level` that holds `granule`."""
     if level == 1:
-        tree.words[_word_at(tree, part, granule)] = EVERY if is_free else np.uint64(0)
+        tree.words[_word_at(tree, part, granule)] = ONES if is_free else np.uint64(0)
     else:
         value = whole(level - 1) if is_free else 0
-        bytes_put(tree.nodes, _node_at(tree, part, level - 1, granule), EVERY, value)
+        bytes_put(tree.nodes, _node_at(tree, part, level - 1, granule), ONES, value)
 
 
 @inlined
@@ -355,7 +353,7 @@ def _word_is_exact(tree, part, granule):
 def _free_word(tree, part, granule):
     if _word_is_exact(tree, part, granule):
         return tree.words[_word_at(tree, part, granule)]
-    return EVERY if free_order(tree, part, granule) >= 6 else np.uint64(0)
+    return ONES if free_order(tree, part, granule) >= 6 else np.uint64(0)
 
 
 @kernel
