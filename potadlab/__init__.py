@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from . import dashboard as lab
     from .report import replay
     from .session import Session
-    from .traces import Trace
+    from .traces import Trace, import_trace
     from .units import Space
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ __all__ = [
     "Space",
     "Trace",
     "UnknownName",
+    "import_trace",
     "lab",
     "replay",
 ]
@@ -40,6 +41,7 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "Session": ("potadlab.session", "Session"),
     "Space": ("potadlab.units", "Space"),
     "Trace": ("potadlab.traces", "Trace"),
+    "import_trace": ("potadlab.traces", "import_trace"),
     "lab": ("potadlab.dashboard", None),
     "replay": ("potadlab.report", "replay"),
 }

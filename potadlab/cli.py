@@ -205,6 +205,46 @@ def info(file: str, snapshot: str | None, as_json: str | None) -> None:
         Console().print(info_table(trace))
 
 
+@program.command(name="import")
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT.parquet")
+@click.option("--names", is_flag=True, help="Keep names and numbers of processes.")
+@click.option("--kinds", metavar="FILE", help="Kernel functions and their kinds, to add (TOML).")
+@click.option("--page", type=Size(), default="4KiB", help="The recorded machine's page.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Write the counts for machines; standard output if no FILE is named.",
+)
+def import_text(
+    source: str, target: str, names: bool, kinds: str | None, page: int, as_json: str | None
+) -> None:
+    """Make recorded text a trace.
+
+    IN is text of ftrace (trace, trace_pipe), perf script or trace-cmd report, as it is or packed
+    with gzip, xz or zstd; - is standard input.
+    """
+    inputs = [Path(name) for name in (source, kinds) if name and name != "-"]
+    _check_target(target, inputs)
+    if page < 512 or page > 2 << 20 or page & (page - 1):
+        raise click.UsageError("--page is a power of two of 512 B to 2 MiB, such as 16KiB")
+    with ExitStack() as stack:
+        numbers = stack.enter_context(output(as_json, inputs)) if as_json else None
+        progress = stack.enter_context(_progress())
+        from .traces import import_trace
+
+        with _told(target):
+            found = import_trace(source, target, names, kinds, page, progress)
+        if numbers and as_json:
+            _put(numbers, as_json, _json(found.as_dict()))
+    if as_json != "-":
+        for line in found.words():
+            click.echo(line)
+
+
 @program.command()
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port on localhost.  [default: a free one]"
@@ -252,19 +292,24 @@ def output(name: str, inputs: Sequence[Path] = ()) -> Iterator[IO[str]]:
     if name == "-":
         yield sys.stdout
         return
-    path = Path(name)
-    if any(path.resolve() == other.resolve() for other in inputs):
-        raise PotadError(f"{name}: is also read; choose another file to write")
-    if path.is_dir():
-        raise PotadError(f"{name}: is a folder; choose a file to write")
+    _check_target(name, inputs)
     with _told(name):
-        draft = Draft(path)
+        draft = Draft(Path(name))
     try:
         yield draft.file
         with _told(name):
             draft.keep()
     finally:
         draft.drop()
+
+
+def _check_target(name: str, inputs: Sequence[Path]) -> None:
+    """Raises PotadError where a file to write is read too, or is a folder."""
+    path = Path(name)
+    if any(path.resolve() == other.resolve() for other in inputs):
+        raise PotadError(f"{name}: is also read; choose another file to write")
+    if path.is_dir():
+        raise PotadError(f"{name}: is a folder; choose a file to write")
 
 
 @contextmanager

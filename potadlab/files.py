@@ -3,23 +3,29 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 
 class Draft:
-    """A text file beside `path` that takes its place when kept; a device or pipe is written to.
+    """A file beside `path` that takes its place when kept; a device or pipe is written to.
 
-    Raises OSError if it cannot be written.
+    Text, unless `binary`.  Raises OSError if it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, binary: bool = False) -> None:
         self._path = path.resolve()  # a link stays a link
         self._part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         straight = path.exists() and not path.is_file()
         self._place = path if straight else self._part
-        self.file = self._place.open("w", encoding="utf-8")
+        self.file: IO[Any] = (
+            self._place.open("wb") if binary else self._place.open("w", encoding="utf-8")
+        )
 
     def keep(self) -> None:
-        """What was written now stands under the name."""
+        """What was written now stands under the name, also if the machine stops."""
+        self.file.flush()
+        if self._place == self._part:
+            os.fsync(self.file.fileno())
         self.file.close()
         if self._place == self._part:
             self._part.replace(self._path)

@@ -19,7 +19,7 @@ from potadlab.core.pairing import FRAME, Role, Rows, Runs
 from potadlab.errors import BadTrace, UnknownName
 from potadlab.kinds import KIND
 from potadlab.traces import Snapshot, Trace
-from potadlab.traces.purpose import flag_names, kind_of_stack
+from potadlab.traces.purpose import Kinds, flag_names
 from potadlab.traces.start import blocks_of, ranges_of
 from potadlab.traces.trace import count_classes
 
@@ -409,7 +409,7 @@ def test_stacks_tell_kinds_and_owners():
 
 
 def test_the_innermost_function_that_decides_wins():
-    common = "__alloc_frozen_pages_noprof;alloc_pages_mpol;"
+    common, kind_of_stack = "__alloc_frozen_pages_noprof;alloc_pages_mpol;", Kinds.read().of_stack
     assert kind_of_stack(common + "pte_alloc_one;do_anonymous_page;handle_mm_fault") == "ptdesc"
     assert kind_of_stack(common + "allocate_slab;___slab_alloc;skb_page_frag_refill") == "slab"
     assert kind_of_stack(common + "vma_alloc_folio_noprof;do_wp_page.isra.0") == "anon"

@@ -1,6 +1,7 @@
-"""Recorded work -> OP[]: readers of traces and snapshots."""
+"""Recorded work -> OP[]: readers of traces and snapshots, importers of what tools print."""
 
+from .importing import import_trace
 from .snapshot import Snapshot
 from .trace import Trace
 
-__all__ = ["Snapshot", "Trace"]
+__all__ = ["Snapshot", "Trace", "import_trace"]

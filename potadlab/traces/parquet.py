@@ -1,7 +1,38 @@
-"""Parquet files to NumPy: the columns that are asked for, checked, and the metadata."""
+"""Trace and snapshot files: Parquet with a JSON object under the metadata key `potadlab`.
+
+A trace (`"format": "potadlab-page-trace-1"`) is one row per event, in order of time; where stamps
+are equal, the order of rows counts.
+
+| column | type | holds |
+|---|---|---|
+| t_ns | int64 | nanoseconds of the recorder's clock |
+| cpu | uint8 | where it happened (of machines with more: modulo 256) |
+| op | uint8 | 0 alloc, 1 free, 6 claim, 7 release of a claim; others are markers, skipped |
+| pfn | uint64 | page frame number; ~0: the alloc or claim failed |
+| order | uint8 | log2 of the pages; claim: of the alignment |
+| migratetype | uint8 | Linux's number; 255 where it is not told (frees) |
+| gfp_flags | uint32 | 0 where they are not told (frees) |
+| stack | text, may be missing or null | kernel functions, innermost first, `;` between |
+| count | uint32, may be missing or null | claims: how many pages |
+| area | text, may be missing or null | claims: the CMA area |
+| task | text, may be missing or null | name and number of the process, only if asked for |
+
+Metadata that readers use: `page_shift` (12), `max_order` (10), `zones` ({name: [first pfn, end]}),
+`gfp_bits` ({bit: name}), `dropped_events` (lost by the recorder), `name`, `kinds` (a table as
+traces/kinds.toml, to add to it).  For people: `kernel`, `clock`, `recorded` (how), `cpus`,
+`events`, `duration_s`, `import` (what the import counted), `potadlab` (the version that wrote it).
+
+A snapshot (`"format": "potadlab-page-snapshot-1"`) is one row per run of pages of one kind:
+start_pfn uint64, npages uint32, kind uint8; metadata
+`kinds` ({number: words}), `zones`, `page_shift`.
+
+A change that old readers would get wrong takes the next number in `format`; they refuse it.
+"""
 
 import json
+import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -9,6 +40,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import BadTrace
+from ..files import Draft
 
 # Columns of each format: name -> type.  Any integer type that holds the values is taken.
 Columns = dict[str, pa.DataType]
@@ -22,7 +54,77 @@ TRACE: Columns = {
     "gfp_flags": pa.uint32(),
 }
 SNAPSHOT: Columns = {"start_pfn": pa.uint64(), "npages": pa.uint32(), "kind": pa.uint8()}
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_TOLD_SOMETIMES = {"stack": _TEXT, "count": pa.uint32(), "area": _TEXT}
+_TRACE_FORMAT = "potadlab-page-trace-1"
+_GROUP_ROWS = 1 << 20
 _FORMATS = {"potadlab-page-trace-1": "trace", "potadlab-page-snapshot-1": "snapshot"}
+
+
+# ---- writing --------------------------------------------------------------------------------
+
+
+class TraceWriter:
+    """Writes a trace file in pieces; a context manager.  Only `keep` puts it under its name.
+
+    The encodings are those that made the bundled files smallest, with a faster compression.
+    """
+
+    def __init__(self, path: Path, tasks: bool = False) -> None:
+        columns = TRACE | _TOLD_SOMETIMES | ({"task": _TEXT} if tasks else {})
+        self._schema = pa.schema(list(columns.items()))
+        self._draft = Draft(path, binary=True)
+        self._writer = pq.ParquetWriter(
+            self._draft.file,
+            self._schema,
+            compression="zstd",
+            compression_level=3,
+            write_statistics=False,
+            store_schema=False,
+            use_dictionary=[name for name in columns if name not in ("t_ns", "pfn")],
+            column_encoding={"t_ns": "DELTA_BINARY_PACKED", "pfn": "BYTE_STREAM_SPLIT"},
+        )
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, columns: dict[str, Any]) -> None:
+        """Append rows: an array for each column.  Raises OSError."""
+        arrays = [columns[name] for name in self._schema.names]
+        self._waiting.append(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
+        if sum(map(len, self._waiting)) >= _GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting, self._schema).unify_dictionaries()
+            self._writer.write_table(table, row_group_size=len(table))
+            self._waiting = []
+
+    def keep(self, metadata: dict[str, Any]) -> None:
+        """The rows, and `metadata` with format and version, now stand under the name."""
+        self._flush()
+        told = {"format": _TRACE_FORMAT, "potadlab": _version()} | metadata
+        self._writer.add_key_value_metadata({"potadlab": json.dumps(told)})
+        self._writer.close()
+        self._draft.keep()
+
+    def __enter__(self) -> "TraceWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._draft.drop()
+
+
+def _version() -> str:
+    # not an import: the package imports all layers, and this is one of the lowest
+    return sys.modules["potadlab"].__version__
+
+
+# ---- reading --------------------------------------------------------------------------------
 
 
 def read(path: Path, wanted: Columns, what: str) -> tuple[pa.Table, dict[str, Any]]:

@@ -13,11 +13,11 @@ from ..core import pairing
 from ..core.layout import BLOCK, Flag, Verb
 from ..core.mapped import mapped
 from ..core.pairing import Rows
-from ..errors import BadTrace
+from ..errors import BadTrace, PotadError
 from ..kinds import KINDS
 from ..units import Space
 from . import parquet
-from .purpose import Purposes, purposes
+from .purpose import Kinds, Purposes, check_table, purposes
 from .snapshot import PFN_MAX, Snapshot, find, runs_of_zones
 from .start import blocks_of, ranges_of, zones_of
 
@@ -51,14 +51,17 @@ class Trace:
         snapshot: str | Path | None = None,
         cold: bool = False,
         progress: Progress | None = None,
+        kinds: str | Path | None = None,
     ) -> "Trace":
         """A recorded trace, warm where a snapshot is given or found beside it, unless `cold`.
+
+        `kinds` is a table of kernel functions in the form of kinds.toml, to add to it.
 
         Raises BadTrace: one line, with the file, the place and what to do.
         """
         path, tell = Path(path), progress or (lambda share, what: None)
         tell(0.0, "reading the trace")
-        rows, purpose, metadata = _rows(path)
+        rows, purpose, metadata = _rows(path, kinds)
         place = Path(snapshot) if snapshot else find(path)
         before = Snapshot.read(place) if place else None
         zones = zones_of(path, metadata, rows, before)
@@ -143,7 +146,7 @@ def count_classes(ops: np.ndarray, handles: int) -> dict[str, int]:
 # ---- the file -------------------------------------------------------------------------------
 
 
-def _rows(path: Path) -> tuple[Rows, Purposes, dict[str, Any]]:
+def _rows(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, dict[str, Any]]:
     """The file's allocs and frees, checked; what they were for; the metadata."""
     table, metadata = parquet.read(path, parquet.TRACE, "trace")
     _check_metadata(path, metadata)
@@ -155,7 +158,8 @@ def _rows(path: Path) -> tuple[Rows, Purposes, dict[str, Any]]:
         table = table.take(pa.array(kept))
         columns = {name: values[kept] for name, values in columns.items()}
     _check_rows(path, columns, kept)
-    purpose = purposes(path, table, columns, metadata.get("gfp_bits", {}))
+    table_of_kinds = Kinds.read(kinds, metadata.get("kinds"))
+    purpose = purposes(path, table, columns, metadata.get("gfp_bits", {}), table_of_kinds)
     rows = Rows(
         columns["t_ns"] - columns["t_ns"][0],
         columns["op"],
@@ -177,6 +181,11 @@ def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:
             raise BadTrace(f"{path}: metadata {key} {value!r}: write a number of {low} to {high}")
     if not isinstance(metadata.get("dropped_events", 0), int):
         raise BadTrace(f"{path}: metadata dropped_events: write a number")
+    if "kinds" in metadata:
+        try:
+            check_table(f"{path}: metadata kinds", metadata["kinds"])
+        except PotadError as error:
+            raise BadTrace(str(error)) from None
     bits = metadata.get("gfp_bits", {})
     if not isinstance(bits, dict) or not all(map(_is_bit, bits.items())):
         raise BadTrace(f"{path}: metadata gfp_bits: write an object of bit number to name")
