@@ -281,7 +281,21 @@ def _cpu(text, at):
             return np.int64(NONE), begin
         while text[at - 1] > _SPACE:
             at -= 1
+        if _is_digit(text[at]):
+            return _cpu_and_flags(text, at, begin)
     return np.int64(NONE), begin
+
+
+@kernel
+def _cpu_and_flags(text, at, begin):
+    """As `_cpu`, of "1d..3." (trace-cmd report -l); a process's "12" or "12/12" is none."""
+    cpu, column = np.int64(0), at
+    while _is_digit(text[at]) and at < column + 6:
+        cpu = cpu * 10 + (np.int64(text[at]) - 48)
+        at += 1
+    if text[at] <= _SPACE or text[at] == 47:  # "/"
+        return np.int64(NONE), begin
+    return cpu, column
 
 
 @inlined

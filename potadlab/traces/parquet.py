@@ -31,6 +31,7 @@ A change that old readers would get wrong takes the next number in `format`; the
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -116,6 +117,8 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()
         self._draft.drop()
 
 

@@ -37,9 +37,6 @@ _OF_THE_TOOL = re.compile(  # what trace-cmd, perf and function_graph print besi
     rb"#|cpus=\d+|version = \d+|CPU \d+ is empty|\.\.\.|\s*-+$"
     rb"|\s*(?:\d+\.\d+\s*\|\s*)?\d+\)[ |]|\s*=> <?[0-9a-f]|.*PERF_RECORD_"
 )
-_LATENCY = re.compile(  # trace-cmd report -l: cpu and flags in one column
-    rb"(.*-\d+) +(\d+)[^\s\[\]]{3,6} +(\d+\.\d+: +" + _EVENT.encode() + rb".*)"
-)
 _GRAPH = re.compile(  # function_graph with funcgraph-abstime: events stand in comments
     rb"\s*(\d+\.\d+) *\| *(\d+)\).*/\* (" + _EVENT.encode() + rb".*?) *\*/\s*"
 )
@@ -231,8 +228,6 @@ def _clear(line: bytes) -> bytes | None:
     """An event as the scanner knows it, where some option has printed it otherwise."""
     if len(line) > _LINE_BYTES or not _HAS_EVENT.search(line):
         return None
-    if latency := _LATENCY.fullmatch(line):
-        return b"%s [%s] %s" % latency.groups()
     if graph := _GRAPH.fullmatch(line):
         return b"[%s] %s: %s" % (graph[2], graph[1], graph[3])
     return None

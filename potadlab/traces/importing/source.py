@@ -115,9 +115,13 @@ def opened(name: str | Path) -> Iterator[Source]:
     if str(name) == STANDARD_INPUT:
         yield Source("standard input", sys.stdin.buffer, 0)
         return
+    with _open(name) as file:
+        yield Source(str(name), file, os.fstat(file.fileno()).st_size)
+
+
+def _open(name: str | Path) -> BinaryIO:
     try:
-        with open(name, "rb", buffering=0) as file:
-            yield Source(str(name), file, os.fstat(file.fileno()).st_size)
+        return open(name, "rb", buffering=0)
     except IsADirectoryError:
         raise BadTrace(f"{name}: is a directory: give the text's file") from None
     except FileNotFoundError:
