@@ -134,6 +134,41 @@ def popcount(typing, word):
     return types.int64(types.uint64), build
 
 
+_MIX = 0x9E37_79B9_7F4A_7C15  # odd, its bits in no order (Knuth's 2**64 / golden ratio)
+
+
+def _mixed_plain(value, word):
+    product = (int(value) ^ int(word)) * _MIX % (1 << 64)
+    return np.uint64(product ^ (product >> 32))
+
+
+@machine(_mixed_plain)
+def mixed(typing, value, word):
+    """A hash of the uint64 `value` and the uint64 `word`: product modulo 2**64, halves folded."""
+
+    def build(context, builder, signature, args):
+        product = builder.mul(builder.xor(*args), _I64(_MIX))
+        return builder.xor(product, builder.lshr(product, _I64(32)))
+
+    return types.uint64(types.uint64, types.uint64), build
+
+
+def _load_word_plain(array, at):
+    return np.uint64(int.from_bytes(bytes(array[at : at + 8]), "little"))
+
+
+@machine(_load_word_plain)
+def load_word(typing, array, at):
+    """Eight bytes of a uint8 array from any index on, as a uint64, the first byte lowest."""
+
+    def build(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), _I64.as_pointer())
+        return builder.load(place, align=1)
+
+    return types.uint64(array, types.int64), build
+
+
 def _line_pointer(context, builder, signature, args):
     array = context.make_array(signature.args[0])(context, builder, args[0])
     return builder.bitcast(builder.gep(array.data, [args[1]]), _LINE.as_pointer())

@@ -9,7 +9,8 @@ and `[cpu]` somewhere before the stamp; columns, prefixes, flags and unknown key
 call stacks are taken too.  What is none of that is ODD, for slower eyes.
 
 `text` holds whole lines between two newlines, one before the first line: no loop looks at its
-index.  Texts that repeat (gfp flags, stacks, tasks) are interned by a hash of 54 bits.
+index; it goes on for SLACK bytes, because words of eight bytes are read.  Texts
+that repeat (gfp flags, stacks, tasks) are interned by a hash of 54 bits or more.
 """
 
 from enum import IntEnum
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import inlined, kernel
+from .bits import load_word, mixed, trailing_zeros
 from .layout import NONE
 
 LINE = np.dtype(
@@ -114,6 +116,7 @@ class Scanner(NamedTuple):
     now: np.ndarray  # NOW[1]
 
 
+SLACK = 16
 WAITING = 4  # an alloc may be interrupted by others; more than a few deep is a lost stack
 ORDER_MAX = 24  # what a trace file may hold
 PFN_MAX = 1 << 36
@@ -149,10 +152,21 @@ _BELOW_3 = _hash_of(b"mm_page_alloc_extfrag")
 _STACK, _USER_STACK = _hash_of(b"kernel_stack"), _hash_of(b"user_stack")  # trace-cmd
 _CLAIM, _CLAIM_OLD = _hash_of(b"cma_alloc_finish"), _hash_of(b"cma_alloc")  # before 5.11
 _CLAIM_START, _UNCLAIM = _hash_of(b"cma_alloc_start"), _hash_of(b"cma_release")
-_PAGE, _PFN, _ORDER = _hash_of(b"page"), _hash_of(b"pfn"), _hash_of(b"order")
-_MIGRATETYPE, _GFP = _hash_of(b"migratetype"), _hash_of(b"gfp_flags")
-_COUNT, _ALIGN, _ERROR = _hash_of(b"count"), _hash_of(b"align"), _hash_of(b"errorno")
-_NAME = _hash_of(b"name")
+
+
+def _word_of(key: bytes) -> np.uint64:
+    return np.uint64(int.from_bytes(key, "little"))
+
+
+_PAGE, _PFN, _ORDER = _word_of(b"page="), _word_of(b"pfn="), _word_of(b"order=")
+_MIGRATET, _YPE = _word_of(b"migratet"), _word_of(b"ype=")
+_GFP_FLAG, _S = _word_of(b"gfp_flag"), _word_of(b"s=")
+_COUNT, _ALIGN = _word_of(b"count="), _word_of(b"align=")
+_ERRORNO, _NAME = _word_of(b"errorno="), _word_of(b"name=")
+_FIRST_2, _FIRST_4 = np.uint64((1 << 16) - 1), np.uint64((1 << 32) - 1)
+_FIRST_5, _FIRST_6 = np.uint64((1 << 40) - 1), np.uint64((1 << 48) - 1)
+_ALL_95, _ALL_127, _ALL_128 = (_word_of(bytes([byte] * 8)) for byte in (95, 127, 128))
+_ZERO, _ONE, _TO_HASH = np.uint64(0), np.uint64(1), np.uint64(2)
 
 
 @kernel
@@ -320,13 +334,34 @@ def _event(text, at):
 
 
 @inlined
+def _blanks(word):
+    """The high bit of each byte that is white space or less; no byte's sum reaches the next."""
+    return ~((word & _ALL_127) + _ALL_95 | word) & _ALL_128
+
+
+@inlined
+def _end_of_word(text, at):
+    """Where the next white space stands."""
+    blanks = _blanks(load_word(text, at))
+    while blanks == _ZERO:
+        at += 8
+        blanks = _blanks(load_word(text, at))
+    return at + (trailing_zeros(blanks) >> 3)
+
+
+@inlined
 def _word(text, at):
-    """(hash, end) of the text up to white space."""
-    value = np.int64(0)
-    while text[at] > _SPACE:
-        value = _step(value, text[at])
-        at += 1
-    return value, at
+    """(hash, end) of the text up to white space, eight bytes at a time."""
+    value, word = _ZERO, load_word(text, at)
+    blanks = _blanks(word)
+    while blanks == _ZERO:
+        value = mixed(value, word)
+        at += 8
+        word = load_word(text, at)
+        blanks = _blanks(word)
+    bytes_left = trailing_zeros(blanks) >> 3
+    word &= (_ONE << np.uint64(bytes_left << 3)) - _ONE
+    return np.int64(mixed(value, word) >> _TO_HASH), at + bytes_left
 
 
 @inlined
@@ -449,52 +484,48 @@ def _read_fields(scanner, text, at, op):
     row["gfp"] = NONE
     row["area"] = NONE
     while text[at] != _NEWLINE:
-        key = np.int64(0)
-        while text[at] > _SPACE and text[at] != _EQUALS:
-            key = _step(key, text[at])
+        if text[at] <= _SPACE:
             at += 1
-        if text[at] == _EQUALS:
-            at = _read_value(scanner, fields, row, text, at + 1, key, op)
-        elif text[at] != _NEWLINE:
-            at += 1
+        else:
+            at = _read_pair(scanner, fields, row, text, at, op)
     return at
 
 
 @inlined
-def _read_value(scanner, fields, row, text, at, key, op):
-    """Read the value of a key that counts; returns where it ends."""
-    if key == _PFN:
-        fields["pfn"], at = _number(text, at)
-    elif key == _PAGE:
-        fields["null"] = _is_null(text, at)
-    elif key == _ORDER:
-        fields["order"], at = _number(text, at)
-    elif key == _MIGRATETYPE:
-        fields["migratetype"], at = _number(text, at)
-    elif key == _GFP:
-        start = at
-        value, at = _word(text, at)
-        row["gfp"] = intern(scanner.gfps, value, start, at)
+def _read_pair(scanner, fields, row, text, at, op):
+    """Read a key=value that counts; returns where it ends."""
+    word, rest = load_word(text, at), load_word(text, at + 8)
+    if word & _FIRST_4 == _PFN:
+        fields["pfn"], at = _number(text, at + 4)
+    elif word & _FIRST_5 == _PAGE:
+        fields["null"] = _is_null(text, at + 5)
+    elif word & _FIRST_6 == _ORDER:
+        fields["order"], at = _number(text, at + 6)
+    elif word == _MIGRATET and rest & _FIRST_4 == _YPE:
+        fields["migratetype"], at = _number(text, at + 12)
+    elif word == _GFP_FLAG and rest & _FIRST_2 == _S:
+        value, end = _word(text, at + 10)
+        row["gfp"] = intern(scanner.gfps, value, at + 10, end)
+        at = end
     elif op >= np.int64(Op.CLAIM):
-        at = _read_claim_value(scanner, fields, row, text, at, key)
-    while text[at] > _SPACE:
-        at += 1
-    return at
+        at = _read_claim_pair(scanner, fields, row, text, at)
+    return _end_of_word(text, at)
 
 
 @kernel
-def _read_claim_value(scanner, fields, row, text, at, key):
-    if key == _COUNT:
-        fields["count"], at = _number(text, at)
-    elif key == _ALIGN:
-        fields["order"], at = _number(text, at)
-    elif key == _ERROR:
-        error, at = _number(text, at)
+def _read_claim_pair(scanner, fields, row, text, at):
+    word = load_word(text, at)
+    if word & _FIRST_6 == _COUNT:
+        fields["count"], at = _number(text, at + 6)
+    elif word & _FIRST_6 == _ALIGN:
+        fields["order"], at = _number(text, at + 6)
+    elif word == _ERRORNO:
+        error, at = _number(text, at + 8)
         fields["error"] = error != 0
-    elif key == _NAME:
-        start = at
-        value, at = _word(text, at)
-        row["area"] = intern(scanner.areas, value, start, at)
+    elif word & _FIRST_5 == _NAME:
+        value, end = _word(text, at + 5)
+        row["area"] = intern(scanner.areas, value, at + 5, end)
+        at = end
     return at
 
 

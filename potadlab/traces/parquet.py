@@ -31,6 +31,7 @@ A change that old readers would get wrong takes the next number in `format`; the
 
 import json
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +87,8 @@ class TraceWriter:
             column_encoding={"t_ns": "DELTA_BINARY_PACKED", "pfn": "BYTE_STREAM_SPLIT"},
         )
         self._waiting: list[pa.RecordBatch] = []
+        self._thread = ThreadPoolExecutor(1)  # packs one group while the next is read
+        self._packing: Future[None] | None = None
 
     def write(self, columns: dict[str, Any]) -> None:
         """Append rows: an array for each column.  Raises OSError."""
@@ -95,14 +98,24 @@ class TraceWriter:
             self._flush()
 
     def _flush(self) -> None:
+        """Hand over the rows that wait; those handed over before are written after this."""
+        self._settle()
         if self._waiting:
-            table = pa.Table.from_batches(self._waiting, self._schema).unify_dictionaries()
-            self._writer.write_table(table, row_group_size=len(table))
+            table = pa.Table.from_batches(self._waiting, self._schema)
+            self._packing = self._thread.submit(self._pack, table)
             self._waiting = []
+
+    def _pack(self, table: pa.Table) -> None:
+        self._writer.write_table(table.unify_dictionaries(), row_group_size=len(table))
+
+    def _settle(self) -> None:
+        if self._packing:
+            self._packing.result()
 
     def keep(self, metadata: dict[str, Any]) -> None:
         """The rows, and `metadata` with format and version, now stand under the name."""
         self._flush()
+        self._settle()
         told = {"format": _TRACE_FORMAT, "potadlab": _version()} | metadata
         self._writer.add_key_value_metadata({"potadlab": json.dumps(told)})
         self._writer.close()
@@ -117,6 +130,7 @@ class TraceWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._thread.shutdown()
         with suppress(OSError, pa.ArrowException):
             self._writer.close()
         self._draft.drop()

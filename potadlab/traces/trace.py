@@ -1,7 +1,7 @@
 """A trace: what a machine asked of its page allocator, as OP[], and the memory it began with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..errors import BadTrace, PotadError
 from ..kinds import KINDS
 from ..units import Space
 from . import parquet
+from .claims import NO_CLAIMS, Claims, claims_of, put_in
 from .purpose import Kinds, Purposes, check_table, purposes
 from .snapshot import PFN_MAX, Snapshot, find, runs_of_zones
 from .start import blocks_of, ranges_of, zones_of
@@ -43,6 +44,7 @@ class Trace:
     start: np.ndarray  # BLOCK[] in address order, disjoint; empty if cold
     boundaries_assumed: int  # blocks of the start whose edges the snapshot does not tell
     kinds_guessed: int  # recorded allocations whose kind no stack told
+    claims: dict[str, int] = field(default_factory=lambda: dict(NO_CLAIMS))  # see claims.py
 
     @classmethod
     def read(
@@ -61,7 +63,7 @@ class Trace:
         """
         path, tell = Path(path), progress or (lambda share, what: None)
         tell(0.0, "reading the trace")
-        rows, purpose, metadata = _rows(path, kinds)
+        rows, purpose, claims, metadata = _rows(path, kinds)
         place = Path(snapshot) if snapshot else find(path)
         before = Snapshot.read(place) if place else None
         zones = zones_of(path, metadata, rows, before)
@@ -76,6 +78,7 @@ class Trace:
         start, assumed = np.empty(0, BLOCK), 0
         if before and not cold:
             start, assumed = blocks_of(ops, runs, frames, order_max, handles)
+        used = max(int(handles), int(start["handle"].max(initial=-1)) + 1)
         granule_bytes = 1 << metadata.get("page_shift", 12)
         space = Space("the recorded machine", granule_bytes, ranges_of(runs, frames), zones)
         tell(1.0, "read")
@@ -83,8 +86,8 @@ class Trace:
             name=str(metadata.get("name") or path.name.removesuffix(".parquet")),
             path=path,
             metadata=metadata,
-            ops=ops,
-            handles=max(int(handles), int(start["handle"].max(initial=-1)) + 1),
+            ops=put_in(ops, claims, used),
+            handles=used + claims.handles,
             owners=purpose.owners,
             events=len(rows.op),
             granule_bytes=granule_bytes,
@@ -93,6 +96,7 @@ class Trace:
             start=start,
             boundaries_assumed=assumed,
             kinds_guessed=purpose.guessed,
+            claims=claims.counts,
         )
 
     @cached_property
@@ -117,6 +121,7 @@ class Trace:
             "orders": {str(order): int(orders[order]) for order in np.flatnonzero(orders)},
             "kinds": {KINDS[kind].name: int(kinds[kind]) for kind in np.flatnonzero(kinds)},
             "kinds_guessed": self.kinds_guessed,
+            "claims": self.claims,
             "snapshot": self.snapshot,
             "start_blocks": len(self.start),
             "boundaries_assumed": self.boundaries_assumed,
@@ -146,14 +151,15 @@ def count_classes(ops: np.ndarray, handles: int) -> dict[str, int]:
 # ---- the file -------------------------------------------------------------------------------
 
 
-def _rows(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, dict[str, Any]]:
-    """The file's allocs and frees, checked; what they were for; the metadata."""
+def _rows(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, Claims, dict[str, Any]]:
+    """The file's allocs and frees, checked; what they were for; its claims; the metadata."""
     table, metadata = parquet.read(path, parquet.TRACE, "trace")
     _check_metadata(path, metadata)
     columns = parquet.columns(path, table, parquet.TRACE)
     kept = np.flatnonzero(columns["op"] <= 1)
     if not len(kept):
         raise BadTrace(f"{path}: holds 0 allocs and frees: record it again")
+    all_rows, start_ns = table, int(columns["t_ns"][kept[0]])
     if len(kept) < table.num_rows:
         table = table.take(pa.array(kept))
         columns = {name: values[kept] for name, values in columns.items()}
@@ -170,7 +176,8 @@ def _rows(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, dict[st
         purpose.kind,
         purpose.owner,
     )
-    return rows, purpose, metadata
+    claims = claims_of(path, all_rows, start_ns, purpose.owners)
+    return rows, purpose, claims, metadata
 
 
 def _check_metadata(path: Path, metadata: dict[str, Any]) -> None:

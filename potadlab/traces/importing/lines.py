@@ -113,6 +113,7 @@ class Lines:
             np.full((256, core.WAITING), NONE, np.int64),
             np.zeros(1, core.FIELDS),
         )
+        self._given = np.zeros(_ROWS, LINE)
         self._newest_ns = -1
 
     def _scanner(self) -> Scanner:
@@ -159,8 +160,8 @@ class Lines:
         if not parts:
             return None
         parts = [b"\n", *parts, piece.text[at : piece.end].tobytes()]
-        text = np.frombuffer(b"".join(parts), np.uint8)
-        return Piece(text, 1, len(text))
+        text = np.frombuffer(b"".join([*parts, bytes(core.SLACK)]), np.uint8)
+        return Piece(text, 1, len(text) - core.SLACK)
 
     def _take_odd(self, piece: Piece) -> None:
         for odd, line in self._odd_lines(piece):
@@ -195,11 +196,15 @@ class Lines:
     # ---- rows -------------------------------------------------------------------------------
 
     def rows(self, final: bool) -> np.ndarray:
-        """LINE[] in order of time, all but those that may have to wait for an earlier one."""
+        """LINE[] in order of time, all but those that may have to wait for an earlier one.
+
+        They stay until the next call.
+        """
         rows, waiting, count = self._arrays[0], self._arrays[3], int(self.now["rows"][0])
         self._sort(rows[:count], waiting)
         ready = count if final else max(count - HELD, 0)
-        given = rows[:ready].copy()
+        given = self._given[:ready]
+        given[:] = rows[:ready]
         rows[: count - ready] = rows[ready:count].copy()
         waiting -= ready
         waiting[waiting < 0] = NONE

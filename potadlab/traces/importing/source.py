@@ -75,10 +75,9 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, room: Any) -> int:
-        data = self._file.read(len(room))
-        room[: len(data)] = data
-        self.count += len(data)
-        return len(data)
+        count = self._file.readinto(room)  # type: ignore[attr-defined]  # all binary files have it
+        self.count += count or 0
+        return count or 0
 
 
 class _Unpacked(io.RawIOBase):

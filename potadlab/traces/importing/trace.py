@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ...core.layout import NONE
-from ...core.text import Op
+from ...core.text import SLACK, Op
 from ...errors import BadTrace
 from .. import parquet
 from ..purpose import Kinds, read_table
@@ -131,7 +131,7 @@ class _Import:
 
     def run(self, tell: Progress) -> None:
         """Read all of the source, write all of its rows.  Raises BadTrace."""
-        memory = bytearray(PIECE_BYTES + 2)  # a newline before, and room for one at the end
+        memory = bytearray(PIECE_BYTES + 2 + SLACK)  # a newline before, and one at the end
         memory[0] = 10
         text, room = np.frombuffer(memory, np.uint8), memoryview(memory)
         filled, final = 1, False
@@ -151,7 +151,7 @@ class _Import:
             filled -= at - 1
             tell(self._source.share(), f"{self._lines.found.lines:,} lines")
         self._check_damage(final=True)
-        if not self._sums.any():
+        if not self._sums[: Op.FREE + 1].any():
             raise BadTrace(
                 f"{self._source.name}: holds no page allocation or free: give text with {_WANTED}"
             )
