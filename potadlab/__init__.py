@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from . import dashboard as lab
     from .report import replay
     from .session import Session
-    from .traces import Trace, import_trace
+    from .traces import Trace, import_file
     from .units import Space
 
 __version__ = "0.1.0"
@@ -32,7 +32,7 @@ __all__ = [
     "Space",
     "Trace",
     "UnknownName",
-    "import_trace",
+    "import_file",
     "lab",
     "replay",
 ]
@@ -41,7 +41,7 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "Session": ("potadlab.session", "Session"),
     "Space": ("potadlab.units", "Space"),
     "Trace": ("potadlab.traces", "Trace"),
-    "import_trace": ("potadlab.traces", "import_trace"),
+    "import_file": ("potadlab.traces", "import_file"),
     "lab": ("potadlab.dashboard", None),
     "replay": ("potadlab.report", "replay"),
 }

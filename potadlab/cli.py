@@ -234,10 +234,10 @@ def import_text(
     with ExitStack() as stack:
         numbers = stack.enter_context(output(as_json, inputs)) if as_json else None
         progress = stack.enter_context(_progress())
-        from .traces import import_trace
+        from .traces import import_file
 
         with _told(target):
-            found = import_trace(source, target, names, kinds, page, progress)
+            found = import_file(source, target, names, kinds, page, progress)
         if numbers and as_json:
             _put(numbers, as_json, _json(found.as_dict()))
     if as_json != "-":

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potadlab import Session, Space, Trace, import_trace
+from potadlab import Session, Space, Trace, import_file
 from potadlab.core.layout import NONE, Flag, Outcome, Verb
 from potadlab.errors import BadTrace
 from potadlab.kinds import KIND
@@ -32,7 +32,7 @@ TEXT[9] = TEXT[9].replace("ffff", "0xffff", 1)
 def trace(tmp_path):
     lines = [HEAD.format(number) + line for number, line in enumerate(TEXT)]
     (tmp_path / "text").write_text("\n".join(lines))
-    found = import_trace(tmp_path / "text", tmp_path / "made.parquet")
+    found = import_file(tmp_path / "text", tmp_path / "made.parquet")
     counts = found.counts
     assert (counts["claims"], counts["claims_failed"], counts["claims_released"]) == (5, 2, 3)
     assert (counts["other"], counts["damaged"]) == (2, 0)

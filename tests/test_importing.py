@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from potadlab import Trace, cli, import_trace
+from potadlab import Trace, cli, import_file
 from potadlab.bundled import dataset
 from potadlab.errors import BadTrace, PotadError, UnknownName
 from potadlab.traces.importing import gfp, trace
@@ -38,7 +38,7 @@ def made(tmp_path):
     def make(text, **options):
         source, target = tmp_path / "source.txt", tmp_path / "made.parquet"
         source.write_bytes(text.encode() if isinstance(text, str) else text)
-        found = import_trace(source, target, **options)
+        found = import_file(source, target, **options)
         return found, pq.ParquetFile(target).read().to_pylist(), target
 
     return make
@@ -71,7 +71,7 @@ def simply(text: str) -> list[tuple]:
 
 @pytest.mark.parametrize("path", EXCERPTS, ids=lambda path: path.name)
 def test_real_text_is_read_as_it_stands(path, tmp_path):
-    found = import_trace(path, tmp_path / "made.parquet")
+    found = import_file(path, tmp_path / "made.parquet")
     table = pq.read_table(tmp_path / "made.parquet").to_pylist()
     said = [tuple(row.values())[:7] for row in table]
     assert said == simply(unpacked(path).decode())
@@ -84,7 +84,7 @@ def test_two_tools_that_tell_the_same_events_give_the_same_trace(tmp_path):
     formats, tables = [], []
     for name in ("report", "ftrace"):
         target = tmp_path / f"{name}.parquet"
-        formats.append(import_trace(DATA / f"same_events.{name}.txt.xz", target).format)
+        formats.append(import_file(DATA / f"same_events.{name}.txt.xz", target).format)
         tables.append(pq.read_table(target).replace_schema_metadata(None))
     assert formats == ["trace-cmd report", "ftrace"]
     assert tables[0].equals(tables[1])
@@ -95,7 +95,7 @@ def test_two_tools_that_tell_the_same_events_give_the_same_trace(tmp_path):
 def test_text_gives_what_a_reader_of_the_ring_buffer_gave(name, tmp_path):
     bundled = pq.read_table(dataset({"owners": "mixed_owners"}.get(name, name)))
     packed = DATA / f"{name}.ftrace.txt.{'gz' if name == 'compile_redis' else 'xz'}"
-    import_trace(packed, tmp_path / "made.parquet")
+    import_file(packed, tmp_path / "made.parquet")
     ours = pq.read_table(tmp_path / "made.parquet")
     theirs = bundled.slice(0, len(ours))
     assert len(ours) > 100
@@ -108,7 +108,7 @@ def test_text_gives_what_a_reader_of_the_ring_buffer_gave(name, tmp_path):
 
 
 def test_events_lost_by_the_recorder_are_told(tmp_path):
-    found = import_trace(DATA / "trace_pipe_lost.txt.gz", tmp_path / "made.parquet")
+    found = import_file(DATA / "trace_pipe_lost.txt.gz", tmp_path / "made.parquet")
     lines = unpacked(DATA / "trace_pipe_lost.txt.gz").decode()
     told = list(map(int, re.findall(r"LOST (\d+)", lines)))
     assert len(told) >= 5
@@ -493,7 +493,7 @@ def test_kill_at_any_moment_leaves_the_old_file(tmp_path):
 def test_nothing_is_left_where_the_target_cannot_be_written(made, tmp_path):
     (tmp_path / "source.txt").write_text(FREE)
     with pytest.raises(OSError, match="No such file"):
-        import_trace(tmp_path / "source.txt", tmp_path / "nowhere" / "made.parquet")
+        import_file(tmp_path / "source.txt", tmp_path / "nowhere" / "made.parquet")
 
 
 def test_metadata_says_how_it_was_recorded(made):

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from potadlab import BadTrace, import_trace
-from potadlab.traces import parquet
-from potadlab.traces.importing import trace
+from potadlab import BadTrace, import_file
+from potadlab.traces import Snapshot, parquet
+from potadlab.traces.importing import ImportedSnapshot, trace
 
 DATA = Path(__file__).parent / "data"
 INPUTS = int(os.environ.get("POTADLAB_INPUTS", "1500"))
@@ -45,7 +45,7 @@ def outcome(data: bytes, source: Path, names: bool) -> str:
     target = source.with_name("made.parquet")
     source.write_bytes(data)
     try:
-        found = import_trace(source, target, names)
+        found = import_file(source, target, names)
     except BadTrace as error:
         refusal = str(error)
     else:
@@ -59,6 +59,9 @@ def outcome(data: bytes, source: Path, names: bool) -> str:
 
 def check(target: Path, found) -> None:
     """The file holds what was counted, in order of time, and no row that a reader refuses."""
+    if isinstance(found, ImportedSnapshot):
+        assert Snapshot.read(target).info()["runs"] == found.counts["runs"]
+        return
     table, metadata = parquet.read(target, parquet.TRACE, "trace")
     columns = parquet.columns(target, table, parquet.TRACE)
     asked = found.counts["allocates"] + found.counts["failed"]
@@ -76,6 +79,39 @@ def check(target: Path, found) -> None:
 @given(st.binary(max_size=4000))
 def test_any_bytes(tmp_path_factory, data):
     outcome(data, tmp_path_factory.mktemp("any") / "text", False)
+
+
+DUMP_WORDS = [
+    *(
+        b"Page allocated via order 0, 99, mask\nPFN 0x 0x100 65536 type\n alloc_pages+0x1".split(
+            b" "
+        )
+    ),
+    *(b"Node 0, zone Normal DMA type 1 7 512 0 0 0 999999999999999 Number of blocks\n".split(b" ")),
+    *(
+        b"Page block order: 9\nPages per block: \n\n \n \x00\x00\x00\x00\x00\x00\x00\x00".split(
+            b" "
+        )
+    ),
+]
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(
+        [b"Page allocated via order ", b"Page block order: 9\n", b"Node 0, zone x 1 1\n"]
+    ),
+    st.lists(st.sampled_from([*DUMP_WORDS, b"\n"]), max_size=60),
+)
+def test_any_dump(tmp_path_factory, start, words):
+    outcome(start + b" ".join(words), tmp_path_factory.mktemp("dump") / "text", False)
+
+
+@settings(max_examples=100)
+@given(st.lists(st.integers(0, (1 << 43) - 1), max_size=200), st.binary(max_size=9))
+def test_any_flags(tmp_path_factory, words, rest):
+    data = bytes(64) + b"".join(word.to_bytes(8, "little") for word in words) + rest
+    outcome(data, tmp_path_factory.mktemp("flags") / "text", False)
 
 
 @settings(max_examples=200)
@@ -142,8 +178,8 @@ def test_mutated_packed_text(tmp_path):
 
 def test_what_is_made_here_can_be_told_apart(tmp_path):
     """The check would see a wrong row."""
-    import_trace(sorted(DATA.glob("*.gz"))[0], tmp_path / "made.parquet")
-    found = import_trace(sorted(DATA.glob("*.gz"))[0], tmp_path / "made.parquet")
+    import_file(sorted(DATA.glob("*.gz"))[0], tmp_path / "made.parquet")
+    found = import_file(sorted(DATA.glob("*.gz"))[0], tmp_path / "made.parquet")
     table = pq.read_table(tmp_path / "made.parquet")
     pq.write_table(table.slice(1), tmp_path / "made.parquet")
     with pytest.raises((AssertionError, KeyError)):

@@ -60,7 +60,8 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())
 _TOLD_SOMETIMES = {"stack": _TEXT, "count": pa.uint32(), "area": _TEXT}
 _TRACE_FORMAT = "potadlab-page-trace-1"
 _GROUP_ROWS = 1 << 20
-_FORMATS = {"potadlab-page-trace-1": "trace", "potadlab-page-snapshot-1": "snapshot"}
+_SNAPSHOT_FORMAT = "potadlab-page-snapshot-1"
+_FORMATS = {_TRACE_FORMAT: "trace", _SNAPSHOT_FORMAT: "snapshot"}
 
 
 # ---- writing --------------------------------------------------------------------------------
@@ -134,6 +135,26 @@ class TraceWriter:
         with suppress(OSError, pa.ArrowException):
             self._writer.close()
         self._draft.drop()
+
+
+def write_snapshot(
+    path: Path, runs: tuple[np.ndarray, np.ndarray, np.ndarray], metadata: dict[str, Any]
+) -> None:
+    """A snapshot file of runs (start, pages, kind), whole or not at all.  Raises OSError."""
+    table = pa.table(dict(zip(SNAPSHOT, runs, strict=True))).cast(pa.schema(SNAPSHOT.items()))
+    told = {"format": _SNAPSHOT_FORMAT, "potadlab": _version()} | metadata
+    draft = Draft(path, binary=True)
+    try:
+        pq.write_table(
+            table.replace_schema_metadata({"potadlab": json.dumps(told)}),
+            draft.file,
+            compression="zstd",
+            use_dictionary=["kind"],
+            column_encoding={"start_pfn": "DELTA_BINARY_PACKED"},
+        )
+        draft.keep()
+    finally:
+        draft.drop()
 
 
 def _version() -> str:

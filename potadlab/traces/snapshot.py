@@ -40,6 +40,14 @@ _KINDS = {
     16: (Role.FRESH, "unknown"),  # struct pages not initialised yet
     17: (Role.WHOLES, "kernel"),  # the zero page
 }
+KIND_NAMES = {  # as the metadata of a snapshot file tells them
+    **{"0": "no flags: pcp-free or plain kernel page", "1": "buddy (free)", "2": "slab"},
+    **{"3": "anon order-0", "4": "file/shmem lru order-0", "5": "anon large folio (head+tail)"},
+    **{"6": "file large folio (head+tail)", "7": "pgtable", "8": "reserved"},
+    **{"9": "offline/balloon", "10": "hwpoison", "11": "nopage (hole)", "12": "hugetlb"},
+    **{"13": "ksm", "14": "compound, no lru (kernel)", "15": "other flagged"},
+    **{"16": "uninitialised section (lazy deferred init)", "17": "zero page"},
+}
 _HOLE = 11
 _ROLES = np.array([_KINDS.get(kind, (Role.WHOLES, ""))[0] for kind in range(256)], np.uint8)
 _KIND_INDEX = np.array(

@@ -1,5 +1,6 @@
-"""Recorded text -> a trace file: what ftrace, perf script and trace-cmd report print."""
+"""What other tools recorded -> a trace or snapshot file."""
 
-from .trace import Imported, import_trace
+from .memory import ImportedSnapshot
+from .trace import Imported, import_file
 
-__all__ = ["Imported", "import_trace"]
+__all__ = ["Imported", "ImportedSnapshot", "import_file"]

@@ -17,6 +17,7 @@ from ..purpose import Kinds, read_table
 from ..trace import Progress
 from . import gfp
 from .lines import Lines, Piece
+from .memory import ImportedSnapshot, format_of, import_snapshot
 from .source import Source, opened
 
 PIECE_BYTES = 8 << 20
@@ -81,32 +82,38 @@ _SAID = {  # counts, in the words of the end
 }
 
 
-def import_trace(
+def import_file(
     source: str | Path,
     target: str | Path,
     names: bool = False,
     kinds: str | Path | None = None,
     page_bytes: int = 4096,
     progress: Progress | None = None,
-) -> Imported:
-    """Make text of ftrace, perf script or trace-cmd report ("-": standard input) a trace file.
+) -> Imported | ImportedSnapshot:
+    """Make what was recorded elsewhere a trace or snapshot file; "-" is standard input.
 
-    Packed text (gzip, xz, zstd) is taken as it is.  `names` keeps names and numbers of processes,
-    which are left out else; `kinds` is a table of kernel functions, kept in the file.  `page_bytes`
-    is the recorded machine's page.  Memory needed does not depend on the text's length.  The target
-    appears when it is whole.  Raises BadTrace, PotadError; OSError where the target cannot be
-    written.
+    Text of ftrace, perf script or trace-cmd report becomes a trace; a dump of kpageflags,
+    page_owner, buddyinfo or pagetypeinfo a snapshot (see memory.py).  Packed files (gzip, xz, zstd)
+    are taken as they are.  `names` keeps names and numbers of processes, which are left out else;
+    `kinds` is a table of kernel functions, kept in the file.  `page_bytes` is the page of the
+    recorded machine.  Memory needed for a trace does not depend on the text's length.  The target
+    appears when it is whole.
+
+    Raises BadTrace, PotadError; OSError where the target cannot be written.
     """
     own_kinds = read_table(kinds) if kinds else None
     table = Kinds.read(more=own_kinds)
-    tell = progress or (lambda share, what: None)
-    with opened(source) as text, parquet.TraceWriter(Path(target), names) as writer:
-        importing = _Import(text, writer, table, names)
-        importing.run(tell)
-        metadata = importing.metadata(Path(target), page_bytes)
-        writer.keep(metadata | ({"kinds": own_kinds} if own_kinds else {}))
-        tell(1.0, "imported")
-        return importing.imported(Path(target))
+    tell, place = progress or (lambda share, what: None), Path(target)
+    with opened(source) as text:
+        if dump := format_of(text.start):
+            return import_snapshot(text, place, dump, table, page_bytes, tell)
+        with parquet.TraceWriter(place, names) as writer:
+            importing = _Import(text, writer, table, names)
+            importing.run(tell)
+            metadata = importing.metadata(place, page_bytes)
+            writer.keep(metadata | ({"kinds": own_kinds} if own_kinds else {}))
+            tell(1.0, "imported")
+            return importing.imported(place)
 
 
 class _Import:
