@@ -657,10 +657,23 @@ def test_the_program_reads_standard_input_and_writes_json(tmp_path):
     assert Trace.read(tmp_path / "made.parquet").events == 1200
 
 
+def test_a_slow_pipe_is_known_by_its_first_bytes_too(tmp_path):
+    program = [sys.executable, "-m", "potadlab", "import", "-", "made.parquet"]
+    process = subprocess.Popen(program, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    packed = gzip.compress(frees(1, 2, 3).encode())
+    for byte in packed[:9]:
+        process.stdin.write(bytes([byte]))
+        process.stdin.flush()
+    out, _ = process.communicate(packed[9:])
+    assert process.returncode == 0
+    assert b"0 allocs and 3 frees" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["nowhere.txt", "made.parquet"], 1, "nowhere.txt: no such file"),
+        (["/proc/self/mem", "made.parquet"], 1, "/proc/self/mem: cannot be read"),
         ([".", "made.parquet"], 1, ".: is a directory"),
         (["in.txt", "in.txt"], 1, "in.txt: is also read"),
         (["in.txt", "nowhere/made.parquet"], 1, "nowhere/made.parquet: cannot be written"),

@@ -41,7 +41,7 @@ class Source:
         self._total = bytes_total  # 0: not known
         self._packed = _Counted(file)
         self._file: Any = io.BufferedReader(self._packed, 1 << 20)
-        self.start = self._file.peek(_PEEK_BYTES)[:_PEEK_BYTES]
+        self.start = self._packed.head
         for magic, unpack in _PACKED.items():
             if self.start.startswith(magic):
                 self._file = io.BufferedReader(_Unpacked(self, unpack(self._file)), 1 << 16)
@@ -65,16 +65,24 @@ class Source:
 
 
 class _Counted(io.RawIOBase):
-    """A file that counts what was read of it."""
+    """A file that counts what was read of it; `head` is how it begins, also of a slow pipe."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.count = 0
+        self.head = b""
         self._file = file
+        while len(self.head) < _PEEK_BYTES and (more := file.read(_PEEK_BYTES - len(self.head))):
+            self.head += more
+        self._left = self.head
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, room: Any) -> int:
+        if self._left:
+            data, self._left = self._left[: len(room)], self._left[len(room) :]
+            room[: len(data)] = data
+            return len(data)
         count = self._file.readinto(room)  # type: ignore[attr-defined]  # all binary files have it
         self.count += count or 0
         return count or 0
@@ -112,10 +120,17 @@ class _Unpacked(io.RawIOBase):
 def opened(name: str | Path) -> Iterator[Source]:
     """The file of this name, or standard input for "-".  Raises BadTrace."""
     if str(name) == STANDARD_INPUT:
-        yield Source("standard input", sys.stdin.buffer, 0)
+        yield _source("standard input", sys.stdin.buffer, 0)
         return
     with _open(name) as file:
-        yield Source(str(name), file, os.fstat(file.fileno()).st_size)
+        yield _source(str(name), file, os.fstat(file.fileno()).st_size)
+
+
+def _source(name: str, file: BinaryIO, bytes_total: int) -> Source:
+    try:
+        return Source(name, file, bytes_total)
+    except OSError as error:
+        raise BadTrace(f"{name}: cannot be read ({error.strerror or error})") from None
 
 
 def _open(name: str | Path) -> BinaryIO:

@@ -104,6 +104,7 @@ def import_file(
     own_kinds = read_table(kinds) if kinds else None
     table = Kinds.read(more=own_kinds)
     tell, place = progress or (lambda share, what: None), Path(target)
+    tell(0.0, "opening")
     with opened(source) as text:
         if dump := format_of(text.start):
             return import_snapshot(text, place, dump, table, page_bytes, tell)
