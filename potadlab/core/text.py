@@ -9,8 +9,8 @@ and `[cpu]` somewhere before the stamp; columns, prefixes, flags and unknown key
 call stacks are taken too.  What is none of that is ODD, for slower eyes.
 
 `text` holds whole lines between two newlines, one before the first line: no loop looks at its
-index; it goes on for SLACK bytes, because words of eight bytes are read.  Texts
-that repeat (gfp flags, stacks, tasks) are interned by a hash of 54 bits or more.
+index; it goes on for SLACK bytes, because words of eight bytes are read.  Texts that repeat (gfp
+flags, stacks, tasks) are interned by a hash of 54 bits or more.
 """
 
 from enum import IntEnum
@@ -57,7 +57,6 @@ NOW = np.dtype(  # where the scanner stands, and what it counted
         ("other", "i8"),
         ("cpu_max", "i8"),
         ("no_cpu", "i8"),
-        ("claims_started", "i8"),
         ("stacks", "i8"),
         ("stacks_lost", "i8"),  # of an alloc that nobody saw
     ]
@@ -118,8 +117,8 @@ class Scanner(NamedTuple):
 
 SLACK = 16
 WAITING = 4  # an alloc may be interrupted by others; more than a few deep is a lost stack
-ORDER_MAX = 24  # what a trace file may hold
-PFN_MAX = 1 << 36
+ORDER_MAX = 24  # 64 GiB of 4 KiB pages; pairing visits each granule of a block
+PFN_MAX = 1 << 36  # 256 TiB of 4 KiB pages, more than x86's 46 bits of physical address
 COUNT_MAX = 1 << 31
 NOT_TOLD = 255
 _SECONDS_MAX = 9_000_000_000  # of 64 bits of nanoseconds
@@ -151,7 +150,7 @@ _BELOW_2 = _hash_of(b"mm_page_pcpu_drain")
 _BELOW_3 = _hash_of(b"mm_page_alloc_extfrag")
 _STACK, _USER_STACK = _hash_of(b"kernel_stack"), _hash_of(b"user_stack")  # trace-cmd
 _CLAIM, _CLAIM_OLD = _hash_of(b"cma_alloc_finish"), _hash_of(b"cma_alloc")  # before 5.11
-_CLAIM_START, _UNCLAIM = _hash_of(b"cma_alloc_start"), _hash_of(b"cma_release")
+_UNCLAIM = _hash_of(b"cma_release")
 
 
 def _word_of(key: bytes) -> np.uint64:

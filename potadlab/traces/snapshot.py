@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..core.pairing import Role, Runs
+from ..core.text import PFN_MAX
 from ..errors import BadTrace
 from ..kinds import KIND
 from ..units import Zone
 from . import parquet
 
-PFN_MAX = 1 << 36  # 256 TiB of 4 KiB pages, more than x86's 46 bits of physical address
 SECTION = 1 << 15  # granules Linux adds at once: 128 MiB of 4 KiB (x86, SECTION_SIZE_BITS 27)
 
 # Page kinds of the format (see the files' metadata): what the start makes of them.

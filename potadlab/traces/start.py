@@ -11,9 +11,10 @@ import numpy as np
 from ..core import pairing
 from ..core.layout import BLOCK, Flag
 from ..core.pairing import Rows, Runs
+from ..core.text import PFN_MAX
 from ..errors import BadTrace
 from ..units import GIB, Zone
-from .snapshot import PFN_MAX, Snapshot
+from .snapshot import Snapshot
 
 
 def zones_of(

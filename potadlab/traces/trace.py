@@ -13,16 +13,16 @@ from ..core import pairing
 from ..core.layout import BLOCK, Flag, Verb
 from ..core.mapped import mapped
 from ..core.pairing import Rows
+from ..core.text import ORDER_MAX, PFN_MAX
 from ..errors import BadTrace, PotadError
 from ..kinds import KINDS
 from ..units import Space
 from . import parquet
 from .claims import NO_CLAIMS, Claims, claims_of, put_in
 from .purpose import Kinds, Purposes, check_table, purposes
-from .snapshot import PFN_MAX, Snapshot, find, runs_of_zones
+from .snapshot import Snapshot, find, runs_of_zones
 from .start import blocks_of, ranges_of, zones_of
 
-ORDER_MAX = 24  # 64 GiB of 4 KiB pages; pairing visits each granule of a block
 _FAILED = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  # Linux's pfn of an alloc that failed
 Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
 

@@ -167,9 +167,10 @@ class Lines:
         for odd, line in self._odd_lines(piece):
             if odd["reason"] != Reason.NO_EVENT:
                 self._damage(int(odd["line"]), _DAMAGE[Reason(int(odd["reason"]))])
+            elif _HAS_EVENT.search(line) and not line.startswith(b"#"):
+                self._damage(int(odd["line"]), _NO_STAMP)
             elif not self._is_told(line):
-                said = _NO_STAMP if _HAS_EVENT.search(line) else _DAMAGE[Reason.NO_EVENT]
-                self._damage(int(odd["line"]), said)
+                self._damage(int(odd["line"]), _DAMAGE[Reason.NO_EVENT])
         self.now["odd"] = 0
         self.found.lines = int(self.now["lines"][0])
 
