@@ -63,10 +63,15 @@ def runs_of(snapshot):
 
 
 def free_counts(runs, orders):
-    """Free runs as Linux's free lists: greedy aligned blocks, the largest first."""
-    counts = [0] * orders
+    """Free runs, joined, as Linux's free lists: greedy aligned blocks, the largest first."""
+    counts, free = [0] * orders, []
     for start, end, kind in runs:
-        while kind == 1 and start < end:
+        if kind == 1 and free and free[-1][1] == start:
+            free[-1] = free[-1][0], end
+        elif kind == 1:
+            free.append((start, end))
+    for start, end in free:
+        while start < end:
             order = min(int(largest_order(np.int64(start), np.int64(end - start))), orders - 1)
             counts[order] += 1
             start += 1 << order
