@@ -10,7 +10,7 @@ from made import allocate, at, blocks_of, claim, ops_of, release, release_claim,
 
 from potadlab import runs
 from potadlab.core import census, fold
-from potadlab.core.allocators import ALLOCATORS, ORDERS_MAX
+from potadlab.core.allocators import ALLOCATORS
 from potadlab.core.layout import NONE, POISON, Outcome, Verb
 from potadlab.errors import UnknownName
 from potadlab.kinds import KIND, KINDS
@@ -270,7 +270,7 @@ def test_service_and_failures_of_any_moment(name, requests):
 @given(requests, st.sampled_from([1, 7, 400]))
 def test_samples_are_what_counting_again_gives(name, requests, samples):
     run = run_allocator(name, case_of(requests), samples=samples)
-    counted, order_max = run.census, ORDERS_MAX.get(name, 63)
+    counted, order_max = run.census, ALLOCATORS[name].order_max or 63
     rows = {int(index): row for row, index in enumerate(counted.index)}
     assert len(run.case.ops) in rows, "the end is a sample"
     zones = [(zone.start, zone.end) for zone in SPACE.zones]
