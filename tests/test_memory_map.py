@@ -88,7 +88,9 @@ def test_memory_shrinks_to_whole_granules(written):
     assert gib.zones == (Zone("Normal", 4, 25), Zone("DMA32", 0, 4))
 
 
-def test_a_machine_below_the_borders_has_fewer_zones(written):
+def test_zones_without_memory_are_left_out(written):
+    large = Space.memory_map(written("100000000-1ffffffff : System RAM\n"))
+    assert large.zones == (Zone("Normal", 1 << 20, 1 << 21),)
     small = Space.memory_map(written("00100000-00ffffff : System RAM\n"))
     assert small.zones == (Zone("DMA", 0, 4096),)
     middle = Space.memory_map(written("00100000-7fffffff : System RAM\n"))
