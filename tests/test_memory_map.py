@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from made import made
 
@@ -160,6 +160,7 @@ def test_the_current_folder_never_shadows_a_bundled_map(tmp_path, monkeypatch):
     st.booleans(),
 )
 def test_maps_keep_all_whole_pages(tmp_path_factory, points, order, iomem):
+    assume(points[:2] != [0, 1])  # how /proc/iomem looks to all but root
     ranges = list(zip(points[::2], points[1::2], strict=False))
     line = "{:08x}-{:08x} : System RAM\n".format if iomem else LINE
     path = tmp_path_factory.mktemp("maps") / "map.txt"
