@@ -37,7 +37,7 @@ class Case:
     @property
     def ranges(self) -> np.ndarray:
         """i8[n, 2]: granules in service at the start."""
-        return np.array(self.space.ranges, np.int64).reshape(-1, 2)
+        return np.array(self.space.in_service, np.int64).reshape(-1, 2)
 
     def room(self) -> np.ndarray:
         """The ranges, and room for those that the ops add."""
@@ -53,8 +53,8 @@ class Case:
 
     @property
     def zones(self) -> np.ndarray:
-        """i8[n, 2] in order of trial: from the top down, as Linux's zonelist."""
-        return np.array([(z.start, z.end) for z in reversed(self.space.zones)], np.int64)
+        """i8[n, 2] in order of trial."""
+        return np.array([(zone.start, zone.end) for zone in self.space.zones], np.int64)
 
 
 def chosen(spec: str) -> Chosen:
