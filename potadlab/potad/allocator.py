@@ -63,12 +63,10 @@ class Allocator:
         self._where = np.full(64, NONE, np.int64)
         self._handles = 0
         self._ops: list[np.void] = []
-        self._orders: dict[int, int] = {}  # of blocks, by handle
+        self._orders: dict[int, int] = {}  # of blocks and chunks, by handle
         self._at: dict[int, int] = {}  # handle of each block and chunk, by first granule
         self._born: dict[int, tuple[int, int, int]] = {}  # kind, owner and time, by handle
         self._claims: dict[int, Claim] = {}
-        self._chunk_orders: dict[int, int] = {}  # of claims, by handle
-        self._gone: dict[int, int] = {}  # first granules that were released
         self._poisoned: set[int] = set()
         self._owner_numbers: dict[str, int] = {}
         self.owners: list[str] = []
@@ -102,9 +100,7 @@ class Allocator:
             raise OutOfSpace(
                 f"no free block of {format_size(parse_size(size))}: {self._what_is_free()}"
             )
-        granule = int(event["granule"])
-        self._orders[handle], self._at[granule] = order, handle
-        return self._block(granule, order, kind, owner, handle)
+        return self._block(int(event["granule"]), order, kind, owner, handle)
 
     def claim(
         self,
@@ -129,12 +125,17 @@ class Allocator:
             kind=self._kind(kind), owner=self._owner(owner),
             flags=Flag.BY_HAND | (Flag.MAY_MIGRATE if migrate else 0),
         )  # fmt: skip
-        steps = self._steps(granules, event)
+        steps = self._steps(granules, event, moved)
         if event["granule"] == NONE:
             raise OutOfSpace(self._claim_refused(granules, align_order, steps, migrate))
-        claim = self._claimed(event, granules, align_order, handle, kind, owner, steps, moved)
-        self._claims[handle] = claim
-        return claim
+        unit, order, chunk = self.space.granule_bytes, int(event["order"]), int(event["granule"])
+        chunks = range(chunk, chunk + granules, 1 << order)
+        self._claims[handle] = Claim(
+            chunk * unit, granules * unit, unit << align_order,
+            tuple(self._block(chunk, order, kind, owner, handle) for chunk in chunks), steps,
+            self._moves(moved), kind, owner, handle, self,
+        )  # fmt: skip
+        return self._claims[handle]
 
     def release(self, what: "Block | Claim | Size", cpu: int = 0) -> bool:
         """Give back a block, a claim, or a chunk of one; True if it went, False if a pin delays it.
@@ -154,7 +155,6 @@ class Allocator:
             return False
         if event["outcome"] != Outcome.DONE:
             raise NotLive(f"the block at {self._hex(granule)} waits for its last pin already")
-        self._forget(granule, handle)
         return True
 
     def split(self, block: "Block | Size", size: Size) -> list[Block]:
@@ -177,14 +177,10 @@ class Allocator:
         )
         if event["outcome"] != Outcome.DONE or found is None:
             raise Pinned(f"the block at {self._hex(granule)} is pinned: unpin it, then split it")
-        self._forget(granule, handle)
-        pieces = []
-        for place in range(1 << (whole - order)):
-            first = granule + (place << order)
-            self._at[first], self._orders[into + place] = into + place, order
-            self._born[into + place] = self._born[handle]
-            pieces.append(self._block(first, order, found.kind, found.owner, into + place))
-        return pieces
+        return [
+            self._block(granule + (i << order), order, found.kind, found.owner, into + i)
+            for i in range(1 << (whole - order))
+        ]
 
     def pin(self, address: "Block | Size") -> None:
         """get_user_pages: let the block that holds a byte stay where it is, until `unpin`.
@@ -214,10 +210,7 @@ class Allocator:
         event, _ = self._do(Verb.UNPIN, words, **self._offset(granule, handle))
         if event["outcome"] == Outcome.ABSENT:
             raise NotLive(f"the block at {self._hex(start)} has no pin")
-        if event["outcome"] == Outcome.RELEASED:
-            self._forget(start, handle)
-            return True
-        return False
+        return bool(event["outcome"] == Outcome.RELEASED)
 
     def migrate(self, block: "Block | Size") -> Move:
         """Move a block elsewhere; its handle, owner and descriptor stay.
@@ -347,17 +340,37 @@ class Allocator:
             verb == Verb.UNPOISON and int(events[0]["outcome"]) == Outcome.IGNORED
         )
         if done:
-            self._keep(ops[0], moves[:moved])
+            self._ops.append(ops[0])
+            for move in moves[:moved]:
+                self._at[int(move["to"])] = self._at.pop(int(move["granule"]))
+            self._note(ops[0], events[0])
         self._remember(words, done)
         return events[0], moves[:moved]
 
-    def _keep(self, op: np.void, moves: np.ndarray) -> None:
-        self._ops.append(op)
-        if op["verb"] in (Verb.ALLOCATE, Verb.CLAIM):
-            self._born[int(op["handle"])] = int(op["kind"]), int(op["owner"]), len(self._ops)
-        for move in moves:
-            handle = self._at.pop(int(move["granule"]))
-            self._at[int(move["to"])] = handle
+    def _note(self, op: np.void, event: np.void) -> None:
+        """Keep the books: which block begins where, and by which handle it goes."""
+        verb, outcome, handle = op["verb"], event["outcome"], int(op["handle"])
+        granule, order = int(event["granule"]), int(event["order"])
+        if verb in (Verb.ALLOCATE, Verb.CLAIM):
+            self._born[handle] = int(op["kind"]), int(op["owner"]), len(self._ops)
+            self._orders[handle] = order
+            for chunk in range(granule, granule + int(op["granules"]), 1 << order):
+                self._at[chunk] = handle
+        elif verb == Verb.SPLIT:
+            del self._at[granule]
+            for piece in range(1 << (order - int(op["order"]))):
+                first, into = granule + (piece << int(op["order"])), int(op["into"]) + piece
+                self._at[first], self._orders[into] = into, int(op["order"])
+                self._born[into] = self._born[handle]
+        elif verb == Verb.RELEASE_CLAIM and outcome == Outcome.DONE:
+            for chunk in range(granule, granule + int(op["granules"]), 1 << order):
+                del self._at[chunk]
+        elif outcome == Outcome.RELEASED or (verb == Verb.RELEASE and outcome == Outcome.DONE):
+            del self._at[granule]
+        elif verb == Verb.FAIL:
+            self._poisoned.add(granule)
+        elif verb == Verb.UNPOISON:
+            self._poisoned.discard(granule)
 
     def _group_of(self, ops: np.ndarray) -> np.ndarray:
         by = self._chosen.words.get("groups", "none")
@@ -380,11 +393,6 @@ class Allocator:
             self._where = np.concatenate([self._where, more])
         return first
 
-    def _forget(self, granule: int, handle: int) -> None:
-        del self._at[granule]
-        self._orders.pop(handle, None)
-        self._gone[granule] = handle
-
     # ---- claims -----------------------------------------------------------------------------
 
     def _claim_size(self, size: Size, align: Size | None) -> tuple[int, int]:
@@ -402,11 +410,11 @@ class Allocator:
             )
         return size_bytes // unit, (align_bytes // unit).bit_length() - 1
 
-    def _steps(self, granules: int, event: np.void) -> tuple[Step, ...]:
+    def _steps(self, granules: int, event: np.void, moved: np.ndarray) -> tuple[Step, ...]:
         """The steps tried; after a migration none of them was found."""
         largest, unit = (granules & -granules).bit_length() - 1, self.space.granule_bytes
         last = int(event["steps"]) - 1
-        found = event["granule"] != NONE and largest - last == event["order"]
+        found = event["granule"] != NONE and not len(moved)
         return tuple(
             Step(granules >> (largest - i), unit << (largest - i), bool(found and i == last))
             for i in range(last + 1)
@@ -423,21 +431,6 @@ class Allocator:
         )
         return f"claim of {size} at {align}: {tried}; {moving}; {self._what_is_free()}"
 
-    def _claimed(
-        self, event: np.void, granules: int, align_order: int, handle: int, kind: str,
-        owner: str, steps: tuple[Step, ...], moved: np.ndarray,
-    ) -> Claim:  # fmt: skip
-        unit, first, order = self.space.granule_bytes, int(event["granule"]), int(event["order"])
-        chunks = []
-        for granule in range(first, first + granules, 1 << order):
-            self._at[granule] = handle
-            chunks.append(self._block(granule, order, kind, owner, handle))
-        self._chunk_orders[handle] = order
-        return Claim(
-            first * unit, granules * unit, unit << align_order, tuple(chunks), steps,
-            self._moves(moved), kind, owner, handle, self,
-        )  # fmt: skip
-
     def _moves(self, moved: np.ndarray) -> tuple[Move, ...]:
         unit = self.space.granule_bytes
         return tuple(
@@ -450,7 +443,7 @@ class Allocator:
 
     def _release_claim(self, claim: Claim, granule: int | None) -> bool:
         """All of a claim that is left, or the chunk at `granule`."""
-        unit, order = self.space.granule_bytes, self._chunk_orders.get(claim.handle, 0)
+        unit, order = self.space.granule_bytes, self._orders.get(claim.handle, 0)
         first = claim.start // unit
         chunks = [first + (place << order) for place in range(len(claim.chunks))]
         left = [chunk for chunk in chunks if self._at.get(chunk) == claim.handle]
@@ -469,8 +462,6 @@ class Allocator:
                 return False
             if event["outcome"] != Outcome.DONE:
                 raise Pinned(f"the claim at {claim.start:#x} is pinned: unpin it first")
-            for gone in chunks if whole else [chunk]:
-                self._forget(gone, claim.handle)
         return True
 
     # ---- finding ----------------------------------------------------------------------------
@@ -507,9 +498,8 @@ class Allocator:
                 f"{parse_size(what):#x} is inside the block of {format_size(found.size)} at "
                 f"{found.start:#x}: give that address"
             )
-        before = " (released before)" if granule in self._gone else ""
         state = "failed" if found is not None else "free"
-        raise NotLive(f"no live block is at {parse_size(what):#x}: it is {state}{before}")
+        raise NotLive(f"no live block is at {parse_size(what):#x}: it is {state}")
 
     def _holder(self, address: "Block | Size") -> tuple[int, int, int]:
         """(granule, first granule, handle) of the live block that holds an address."""
@@ -558,8 +548,7 @@ class Allocator:
         return order
 
     def _order_at(self, granule: int) -> int:
-        handle = self._at[granule]
-        return self._orders[handle] if handle in self._orders else self._chunk_orders[handle]
+        return self._orders[self._at[granule]]
 
     def _kind(self, kind: str) -> int:
         if kind not in KIND or KIND[kind] == POISON:
