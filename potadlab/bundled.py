@@ -30,6 +30,12 @@ def dataset(name: str) -> Path:
     return _one(datasets(), name, "dataset")
 
 
+def memory_maps() -> dict[str, Path]:
+    """Bundled memory maps of real machines by name, in alphabetical order."""
+    files = sorted(folder("datasets").glob("*.map.txt"))
+    return {file.name.removesuffix(".map.txt"): file for file in files}
+
+
 def notebook(name: str) -> Path:
     """One bundled notebook, as "lab".  Raises UnknownName, which lists those there are."""
     return _one({file.stem: file for file in folder("notebooks").glob("*.ipynb")}, name, "notebook")

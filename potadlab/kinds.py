@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from .core.layout import POISON
+import numpy as np
+
+from .core.layout import DESCRIPTOR, KIND_FACTS, POISON
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Kind:
 KINDS = (
     Kind("unknown", 0, False, "#bbbbbb", "not told"),
     Kind("poison", 0, False, "#e8003c", "failed memory, out of service"),  # core: layout.POISON
+    Kind("descriptor", 0, False, "#885533", "records of other blocks"),  # layout.DESCRIPTOR
     Kind("anon", 80, True, "#0072b2", "anonymous memory of processes"),
     Kind("file", 80, True, "#56b4e9", "page cache"),
     Kind("folio", 80, True, "#3a93d2", "anonymous or page cache, not told"),
@@ -38,7 +41,11 @@ KINDS = (
     Kind("hugetlb", 256, True, "#332288", "hugetlb folios"),
     Kind("swap", 24, True, "#6699cc", "swap blocks"),
     Kind("kernel", 0, False, "#f0a860", "kernel, use not told"),
-    Kind("descriptor", 0, False, "#885533", "records of other blocks"),
 )
-assert KINDS[POISON].name == "poison"
+assert (KINDS[POISON].name, KINDS[DESCRIPTOR].name) == ("poison", "descriptor")
 KIND = {kind.name: index for index, kind in enumerate(KINDS)}
+
+
+def facts() -> np.ndarray:
+    """KIND_FACTS[kind]: what core knows of each kind."""
+    return np.array([(kind.record_bytes, kind.movable) for kind in KINDS], KIND_FACTS)

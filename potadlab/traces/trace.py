@@ -15,7 +15,7 @@ from ..core.mapped import mapped
 from ..core.pairing import Rows
 from ..errors import BadTrace
 from ..kinds import KINDS
-from ..units import Space
+from ..units import Space, end_of
 from . import parquet
 from .purpose import Purposes, purposes
 from .snapshot import PFN_MAX, Snapshot, find, runs_of_zones
@@ -65,7 +65,7 @@ class Trace:
         runs = before.runs(zones) if before else runs_of_zones(zones)
 
         tell(0.3, "pairing allocs with frees")
-        frames = mapped(zones[-1].end, pairing.FRAME)
+        frames = mapped(end_of(zones), pairing.FRAME)
         order_max = metadata.get("max_order", 10)
         ops, handles = pairing.pair(rows, runs, frames, order_max)
 
