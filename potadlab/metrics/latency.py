@@ -83,7 +83,8 @@ def _addresses(blocks: np.ndarray, seed: int, count: int) -> np.ndarray:
 
 
 def _filled(name: str, blocks: np.ndarray, granules: int) -> Any:
-    index: Any = LOOKUPS[name](granules, facts())
+    make: Any = LOOKUPS[name]
+    index = make(granules, facts())
     store_all(index, blocks)
     return index
 
