@@ -12,20 +12,24 @@ from typing import Any
 
 import numpy as np
 
+from . import runs
 from .core import allocators
 from .core.ageing import BLOCKS, GRANULES, OUT, SERVED, TRIED, age
 from .core.allocators import clusters
 from .core.interface import add
 from .errors import BadSize, UnknownName
-from .kinds import KIND
-from .metrics.descriptors import record_bytes_of_kinds
+from .kinds import KIND, facts
 from .units import Space
 
+CLUSTERS = allocators.Allocator(
+    clusters.new, clusters.bytes_of, "clusters are Linux 6.12's", order_max=clusters.ORDER_MAX
+)
 ALLOCATORS = ("potad", "clusters")
 MIX = {0: 1.0, 2: 1.0, 4: 1.0, 9: 1.0}  # pages of 4 KiB, folios of 16 KiB, 64 KiB and 2 MiB
 ORDER_MAX = clusters.ORDER_MAX
 _NUMBER_MAX = 1 << 62
 
+_Maker = tuple[Callable[..., Any], Callable[[Any, int, int], dict[str, int]]]  # new, bytes_of
 Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
 
 
@@ -53,9 +57,7 @@ class Ageing:
     space: Space
     fill: float  # share of the slots that are in use, once filled
     orders: tuple[int, ...]  # of the mix, ascending
-    turnovers: (
-        np.ndarray
-    )  # f8[sample]  age at the end of a sample; 1: as much as fits was swapped out
+    turnovers: np.ndarray  # f8[sample]  age at its end; 1: as much as fits went out
     runs: tuple[Aged, ...]
 
 
@@ -79,19 +81,16 @@ def age_swap(
     limit = _limit(space, fill, mix)
     if turnovers < 0 or cpus < 1:
         raise BadSize(f"turnovers {turnovers}, {cpus} CPUs: take at least 0, and at least 1")
-    for name in names:
-        if name not in ALLOCATORS:
-            known = ", ".join(ALLOCATORS)
-            raise UnknownName(f"swap allocator {name!r} is not there: choose among {known}")
+    makers = {name: _maker(name) for name in names}
     tell = progress or (lambda share, what: None)
-    runs = []
-    for done, name in enumerate(names):
-        tell(done / len(names), f"ageing in {name}")
-        random = np.random.default_rng(seed)
-        runs.append(_aged(name, space, limit, dict(mix), turnovers, cpus, random))
+    made = []
+    for done, (name, maker) in enumerate(makers.items()):
+        tell(done / len(makers), f"ageing in {name}")
+        load = _Load(space, limit, dict(mix), turnovers, cpus, np.random.default_rng(seed))
+        made.append(load.aged(name, maker))
     tell(1.0, "aged")
     ages = np.arange(turnovers + 1, dtype=float)
-    return Ageing(space, fill, tuple(sorted(mix)), ages, tuple(runs))
+    return Ageing(space, fill, tuple(sorted(mix)), ages, tuple(made))
 
 
 def _limit(space: Space, fill: float, mix: Mapping[int, float]) -> int:
@@ -109,31 +108,51 @@ def _limit(space: Space, fill: float, mix: Mapping[int, float]) -> int:
     return limit
 
 
-def _aged(
-    name: str,
-    space: Space,
-    limit: int,
-    mix: dict[int, float],
-    turnovers: int,
-    cpus: int,
-    random: np.random.Generator,
-) -> Aged:
-    state = _begun(name, space)
-    out, held = np.zeros(limit, OUT), np.zeros(2, np.int64)
-    counts = np.zeros((turnovers + 1, ORDER_MAX + 1, 2), np.int64)
-    for sample in counts:
-        orders = _folios(mix, limit, random)
-        # it frees as many pages as it brings, but for the folios at its ends
-        numbers = random.integers(_NUMBER_MAX, size=limit + (4 << ORDER_MAX))
-        age(state, out, held, orders, numbers, limit, KIND["swap"], cpus, sample)
-    chosen = sorted(mix)
-    return Aged(
-        name,
-        counts[:, chosen, TRIED],
-        counts[:, chosen, SERVED],
-        float(held[GRANULES]) * space.granule_bytes / space.bytes,
-        _bytes_per_slot(name, state, int(held[BLOCKS]), space),
-    )
+def _maker(spec: str) -> _Maker:
+    """Raises UnknownName."""
+    if spec == "clusters":
+        return CLUSTERS.new, CLUSTERS.bytes_of
+    chosen = runs.chosen(spec)
+    if chosen.allocator.needs_record:
+        raise UnknownName(f"allocator {spec!r} has its own record only: take potad or clusters")
+    return chosen.new, chosen.allocator.bytes_of
+
+
+@dataclass(frozen=True)
+class _Load:
+    """What all allocators are given."""
+
+    space: Space
+    limit: int  # slots that may be in use
+    mix: dict[int, float]
+    turnovers: int
+    cpus: int
+    random: np.random.Generator
+
+    def aged(self, name: str, maker: _Maker) -> Aged:
+        """What comes of it in a new allocator."""
+        new, bytes_of = maker
+        state, limit = new(self._zones(), facts()), self.limit
+        for start, end in self.space.in_service:
+            add(state, start, end)
+        out, held = np.zeros(limit, OUT), np.zeros(2, np.int64)
+        counts = np.zeros((self.turnovers + 1, ORDER_MAX + 1, 2), np.int64)
+        for sample in counts:
+            orders = _folios(self.mix, limit, self.random)
+            # it frees as many pages as it brings, but for the folios at its ends
+            numbers = self.random.integers(_NUMBER_MAX, size=limit + (4 << ORDER_MAX))
+            age(state, out, held, orders, numbers, limit, KIND["swap"], self.cpus, sample)
+        chosen, slots = sorted(self.mix), self.space.bytes // self.space.granule_bytes
+        return Aged(
+            name,
+            counts[:, chosen, TRIED],
+            counts[:, chosen, SERVED],
+            float(held[GRANULES]) / slots,
+            sum(bytes_of(state, int(held[BLOCKS]), slots).values()) / slots,
+        )
+
+    def _zones(self) -> np.ndarray:
+        return np.array([(zone.start, zone.end) for zone in self.space.zones], np.int64)
 
 
 def _folios(mix: dict[int, float], pages: int, random: np.random.Generator) -> np.ndarray:
@@ -144,20 +163,3 @@ def _folios(mix: dict[int, float], pages: int, random: np.random.Generator) -> n
     drawn = random.choice(orders, size=pages, p=chances)  # each has a page at least
     enough = int(np.searchsorted(np.cumsum(1 << drawn), pages)) + 1
     return drawn[:enough]
-
-
-def _begun(name: str, space: Space) -> Any:
-    """The allocator with the slots in service."""
-    new: Any = clusters.new if name == "clusters" else allocators.ALLOCATORS[name]
-    zones = np.array([(zone.start, zone.end) for zone in space.zones], np.int64)
-    state = new(zones, record_bytes_of_kinds())
-    for start, end in space.ranges:
-        add(state, start, end)
-    return state
-
-
-def _bytes_per_slot(name: str, state: Any, live_blocks: int, space: Space) -> float:
-    slots = space.bytes // space.granule_bytes
-    if name == "clusters":
-        return sum(clusters.linux_bytes(slots).values()) / slots
-    return sum(allocators.bytes_of(name, state, live_blocks, slots).values()) / slots

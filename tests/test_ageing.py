@@ -102,8 +102,18 @@ def test_a_device_smaller_than_a_folio_is_refused():
 
 
 def test_an_allocator_that_is_not_here_is_refused():
-    with pytest.raises(UnknownName, match="choose among potad, clusters"):
-        age_swap(SMALL, names=["buddy"])
+    with pytest.raises(UnknownName, match="allocator 'slob' is not there"):
+        age_swap(SMALL, names=["slob"])
+    with pytest.raises(
+        UnknownName, match="'recorded' has its own record only: take potad or clust"
+    ):
+        age_swap(SMALL, names=["recorded"])
+
+
+def test_an_allocator_may_have_options():
+    found = age_swap(SMALL, names=["potad:placement=tightest", "buddy"], turnovers=1)
+    assert [run.allocator for run in found.runs] == ["potad:placement=tightest", "buddy"]
+    assert all(run.served[0].sum() > 0 for run in found.runs)
 
 
 # ---- the picture --------------------------------------------------------------------------------

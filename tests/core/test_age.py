@@ -6,13 +6,13 @@ import pytest
 from potadlab.core import interface
 from potadlab.core.ageing import BLOCKS, GRANULES, OUT, SERVED, TRIED, age
 from potadlab.core.allocators import clusters
-from potadlab.core.layout import NONE
+from potadlab.core.layout import KIND_FACTS, NONE
 
 KIND, CPUS = 15, 2
 
 
 def begun():
-    state = clusters.new(np.array([(0, 2048)]), np.zeros(KIND + 1, np.int64), cpus=CPUS)
+    state = clusters.new(np.array([(0, 2048)]), np.zeros(KIND + 1, KIND_FACTS), cpus=CPUS)
     interface.add(state, 0, 2048)
     return state
 

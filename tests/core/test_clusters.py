@@ -11,15 +11,16 @@ from model import Model
 from potadlab.core import interface
 from potadlab.core.allocators import clusters
 from potadlab.core.allocators.clusters import FRAG, FREE, FULL, NONFULL
-from potadlab.core.layout import NONE, Outcome
+from potadlab.core.layout import KIND_FACTS, MOVE, NONE, Outcome
 
 CLUSTER = 512
-NO_RECORDS = np.zeros(4, np.int64)
+KINDS = np.zeros(4, KIND_FACTS)
+STILL = np.empty(0, MOVE)  # a claim may move nothing
 
 
 def started(*ranges, cpus=1):
     """Slots of these ranges in service."""
-    state = clusters.new(np.array([(0, ranges[-1][1])]), NO_RECORDS, cpus=cpus)
+    state = clusters.new(np.array([(0, ranges[-1][1])]), KINDS, cpus=cpus)
     for start, end in ranges:
         interface.add(state, start, end)
     return state
@@ -192,20 +193,22 @@ def test_a_folio_freed_in_pieces_leaves_a_cluster_of_its_order():
 
 def test_a_claim_is_one_block_or_nothing():
     state = started((0, 1024))
-    assert [int(x) for x in interface.claim(state, 512, 3, 2, 0)[:3]] == [0, 1, 9]
-    assert [int(x) for x in interface.claim(state, 512 * 2, 3, 2, 0)[:2]] == [NONE, 0]
-    assert [int(x) for x in interface.claim(state, 96, 3, 2, 0)[:2]] == [NONE, 0]
-    assert [int(x) for x in interface.claim(state, 512, 3, 2, 0)[:2]] == [512, 1]
-    assert [int(x) for x in interface.claim(state, 512, 3, 2, 0)[:2]] == [NONE, 1]
+    assert [int(x) for x in interface.claim(state, 512, 3, 2, 0, STILL)[:3]] == [0, 1, 9]
+    assert [int(x) for x in interface.claim(state, 512 * 2, 3, 2, 0, STILL)[:2]] == [NONE, 0]
+    assert [int(x) for x in interface.claim(state, 96, 3, 2, 0, STILL)[:2]] == [NONE, 0]
+    assert [int(x) for x in interface.claim(state, 512, 3, 2, 0, STILL)[:2]] == [512, 1]
+    assert [int(x) for x in interface.claim(state, 512, 3, 2, 0, STILL)[:2]] == [NONE, 1]
 
 
-@pytest.mark.parametrize("verb", [interface.pin, interface.unpin, interface.fail])
-def test_what_linux_has_not_for_slots_is_ignored(verb):
+def test_what_linux_has_not_for_slots_is_ignored():
     state = started((0, 512))
     assert allocate(state, 0) == 0
     before = [array.copy() for array in state]
-    assert verb(state, 0) == Outcome.IGNORED
-    assert interface.unpoison(state, 0) == Outcome.IGNORED
+    for verb in (interface.pin, interface.fail, interface.unpoison):
+        assert verb(state, 0) == Outcome.IGNORED
+    assert tuple(interface.unpin(state, 0)) == (Outcome.IGNORED, NONE)
+    assert tuple(interface.migrate(state, 0)) == (NONE, Outcome.IGNORED)
+    assert interface.drain(state) == 0
     for array, same in zip(state, before, strict=True):
         assert (array == same).all()
 
@@ -219,7 +222,11 @@ def test_a_block_that_was_live_at_the_start_can_be_released():
 
 
 def test_linux_pays_a_map_a_share_of_a_cluster_and_an_owner_for_each_slot():
-    assert clusters.linux_bytes(1024) == {"free_structure": 48, "descriptors": 3072, "lookup": 0}
+    assert clusters.bytes_of(None, 0, 1024) == {
+        "free_structure": 48,
+        "descriptors": 3072,
+        "lookup": 0,
+    }
 
 
 # ---- the rules, slowly --------------------------------------------------------------------------

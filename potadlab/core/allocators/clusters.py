@@ -31,6 +31,7 @@ from ..bits import ONES, align_down, popcount, runs, trailing_zeros
 from ..layout import NONE, Outcome
 from ..mapped import mapped
 
+CPUS = 8  # with places of their own to look first; a trace's further CPUs share them
 ORDER_MAX = 9  # PMD_ORDER: a whole cluster
 CLUSTER_SLOTS = 1 << ORDER_MAX
 _WORDS = CLUSTER_SLOTS // 64
@@ -63,11 +64,11 @@ class ClustersState(NamedTuple):
     next: np.ndarray  # i8[cpu, order]  percpu_cluster: where to look first, or NONE
 
 
-def new(zones: np.ndarray, record_bytes: np.ndarray, cpus: int = 8) -> ClustersState:
+def new(zones: np.ndarray, kinds: np.ndarray, cpus: int = CPUS) -> ClustersState:
     """An allocator of the slots of `zones` (i8[n, 2]) with nothing in service.
 
-    cpus: how many have places of their own to look first; zones are Linux's swap devices put one
-    behind the other, all one here.
+    cpus: how many have places of their own to look first; zones are all one here, as a device is;
+    the records of `kinds` are not Linux's.
     """
     count = int(zones.max()) // CLUSTER_SLOTS + 1
     lists = np.zeros(_LISTS, LIST)
@@ -81,14 +82,14 @@ def new(zones: np.ndarray, record_bytes: np.ndarray, cpus: int = 8) -> ClustersS
     )
 
 
-def linux_bytes(slots: int) -> dict[str, int]:
-    """Bytes of Linux 6.12 for `slots`: clusters, and for each slot its users and its owner.
+def bytes_of(state, live_blocks: int, granules: int) -> dict[str, int]:
+    """Bytes of Linux 6.12 for `granules`: clusters, and for each slot its users and its owner.
 
     The swap table of 6.18, 8 bytes a slot in clusters that are used, is not among them.
     """
-    clusters = -(-slots // CLUSTER_SLOTS) * CLUSTER.itemsize
+    clusters = -(-granules // CLUSTER_SLOTS) * CLUSTER.itemsize
     per_slot = SWAP_MAP_BYTES + MEMCG_ID_BYTES
-    return {"free_structure": clusters, "descriptors": slots * per_slot, "lookup": 0}
+    return {"free_structure": clusters, "descriptors": granules * per_slot, "lookup": 0}
 
 
 @interface.add.register
@@ -246,12 +247,24 @@ def split(state: ClustersState, granule, order):
 
 @interface.claim.register
 @kernel
-def claim(state: ClustersState, granules, align_order, kind, owner):
+def claim(state: ClustersState, granules, align_order, kind, owner, moves):
     order = trailing_zeros(np.uint64(granules))
     if granules != np.int64(1) << order or order > ORDER_MAX:
-        return np.int64(NONE), np.int64(0), order
+        return np.int64(NONE), np.int64(0), order, np.int64(0)
     found = interface.allocate(state, order, kind, owner, np.int64(NONE), np.int64(0), np.int64(0))
-    return found, np.int64(1), order
+    return found, np.int64(1), order, np.int64(0)
+
+
+@interface.migrate.register
+@kernel
+def migrate(state: ClustersState, granule):
+    return np.int64(NONE), np.int64(Outcome.IGNORED)  # what is out has no page to copy
+
+
+@interface.drain.register
+@kernel
+def drain(state: ClustersState):
+    return np.int64(0)
 
 
 @interface.pin.register
@@ -263,7 +276,7 @@ def pin(state: ClustersState, granule):
 @interface.unpin.register
 @kernel
 def unpin(state: ClustersState, granule):
-    return np.int64(Outcome.IGNORED)
+    return np.int64(Outcome.IGNORED), np.int64(NONE)
 
 
 @interface.fail.register
