@@ -111,9 +111,10 @@ def test_an_allocator_that_is_not_here_is_refused():
 
 
 def test_an_allocator_may_have_options():
-    found = age_swap(SMALL, names=["potad:placement=tightest", "buddy"], turnovers=1)
-    assert [run.allocator for run in found.runs] == ["potad:placement=tightest", "buddy"]
-    assert all(run.served[0].sum() > 0 for run in found.runs)
+    specs = ["potad:placement=lowest", "potad:placement=tightest,caches=off"]
+    lowest, tightest = age_swap(SMALL, names=specs, turnovers=3, fill=0.95).runs
+    assert [lowest.allocator, tightest.allocator] == specs
+    assert (lowest.served != tightest.served).any()
 
 
 # ---- the picture --------------------------------------------------------------------------------
