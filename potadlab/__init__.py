@@ -7,15 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
+    BadAddress,
     BadSize,
     BadSpace,
     BadTrace,
+    NoDescriptor,
+    NotLive,
+    OutOfSpace,
+    Pinned,
     PotadError,
     UnknownName,
 )
 
 if TYPE_CHECKING:
     from . import dashboard as lab
+    from .kinds import Kind
+    from .potad import Buddy, Potad
     from .report import replay
     from .session import Session
     from .traces import Trace
@@ -24,9 +31,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BadAddress",
     "BadSize",
     "BadSpace",
     "BadTrace",
+    "Buddy",
+    "Kind",
+    "NoDescriptor",
+    "NotLive",
+    "OutOfSpace",
+    "Pinned",
+    "Potad",
     "PotadError",
     "Session",
     "Space",
@@ -37,6 +52,9 @@ __all__ = [
 ]
 
 _LAZY = {  # name: where it stands; no attribute means the module itself
+    "Buddy": ("potadlab.potad", "Buddy"),
+    "Kind": ("potadlab.kinds", "Kind"),
+    "Potad": ("potadlab.potad", "Potad"),
     "Session": ("potadlab.session", "Session"),
     "Space": ("potadlab.units", "Space"),
     "Trace": ("potadlab.traces", "Trace"),

@@ -17,5 +17,25 @@ class BadSpace(PotadError):
     """A space too small for the trace, or malformed."""
 
 
+class OutOfSpace(PotadError):
+    """Nothing free that would serve."""
+
+
+class NotLive(PotadError):
+    """No live block is there, or not this one, or not from its start."""
+
+
+class BadAddress(PotadError):
+    """An address outside of what is in service."""
+
+
+class Pinned(PotadError):
+    """A pin holds the block where it is."""
+
+
+class NoDescriptor(PotadError):
+    """A block of a kind without a descriptor has nothing to count or write on."""
+
+
 class UnknownName(PotadError):
     """No allocator, lookup, kind or dataset of this name."""

@@ -652,6 +652,37 @@ def unpoison(state, granule):
     return np.int64(Outcome.DONE)
 
 
+# ---- what is there --------------------------------------------------------------------------
+
+
+@kernel
+def list_live(state, start, end, out):
+    """Live blocks, records' and failed granules included, that begin in start .. end - 1.
+
+    Written to `out` (BLOCK[]) in address order as far as it goes; returns how many there are.  The
+    walk goes from block to block, free ones included, so it costs what is there, not the space.
+    """
+    granule, count = start, np.int64(0)
+    while granule < end:
+        at = heads.entry_at(state.heads, granule)
+        if at == NONE:
+            order = tree.free_order(state.tree, part_of(state, granule), granule)
+            if order == NONE:
+                granule = heads.next_start(state.heads, granule)
+            else:
+                granule = ((granule >> order) + 1) << order
+            continue
+        entry = state.heads.entries[at]
+        if entry & CACHED == np.uint64(0) and count < len(out):
+            block = out[count]
+            block["granule"], block["order"] = granule, heads.order_of(entry)
+            block["kind"] = heads.kind_of(entry)
+            block["owner"] = heads.owner_of(state.heads, entry)
+        count += entry & CACHED == np.uint64(0)
+        granule = _end_of(state, at)
+    return count
+
+
 # ---- check ----------------------------------------------------------------------------------
 
 

@@ -43,11 +43,11 @@ class Chosen:
     def allocator(self) -> Allocator:
         return _known()[self.name]
 
-    def new(self, zones: np.ndarray, kinds: np.ndarray) -> Any:
+    def new(self, zones: np.ndarray, kinds: np.ndarray, **more: Any) -> Any:
         """A state over `zones` with nothing in service."""
         values = self.allocator.options
         options = {option: values[option][word] for option, word in self.words.items()}
-        return self.allocator.new(zones, kinds, **options)
+        return self.allocator.new(zones, kinds, **options, **more)
 
 
 def choose(spec: str) -> Chosen:

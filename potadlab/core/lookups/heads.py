@@ -46,6 +46,7 @@ RECORD = np.dtype(
         ("state", "i4"),  # the kind's own: dirty, mapped, ...; 0 when taken
     ]
 )
+RECORD_BYTES = RECORD.itemsize
 ARENA = np.dtype(
     [  # one per kind
         ("record_bytes", "i8"),  # header and body; 0: the kind has no records
@@ -133,6 +134,23 @@ def kind_of(entry):
 @inlined
 def order_of(entry):
     return np.int64(entry >> np.uint64(8) & np.uint64(0x3F))
+
+
+@kernel
+def record_at(heads, entry):
+    """Index of the record of `entry` in `records`, NONE where its kind has none."""
+    arena = heads.arenas[kind_of(entry)]
+    if arena["record_bytes"] == 0:
+        return np.int64(NONE)
+    return arena["base"] + np.int64(entry >> _RECORD_SHIFT)
+
+
+@kernel
+def body_at(heads, entry):
+    """(where it begins in `bodies`, bytes) of the cold body of a record; no bytes for no record."""
+    arena = heads.arenas[kind_of(entry)]
+    size = max(arena["record_bytes"] - RECORD_BYTES, np.int64(0))
+    return arena["bodies"] + np.int64(entry >> _RECORD_SHIFT) * size, size
 
 
 @kernel
