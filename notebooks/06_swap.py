@@ -40,11 +40,8 @@ file.header
 # %%
 pages = b"".join(bytes([65 + number]) * 4096 for number in range(7))
 out = file.swap_out(pages, owner="editor")
-out.pieces
-
-# %%
 assert file.swap_in(out) == pages
-file.potad.lookup(out.pieces[0].start + 5000)
+out.pieces, file.potad.lookup(out.pieces[0].start + 5000)
 
 # %% [markdown]
 # Now a device in use for long: folios of 4 KiB, 16 KiB, 64 KiB and 2 MiB go out (as many pages of
@@ -61,7 +58,11 @@ BokehModel(ageing.draw(aged))
 # The fuller the device, the harder. Up to 80 % in use POTAD serves every folio, while the clusters
 # are soon out of wholly free ones, which 2 MiB needs. From 97 % on POTAD serves ever fewer of
 # 64 KiB as well; the clusters, into which no smaller folio but a page is let, go on serving those
-# and lose 16 KiB instead. And POTAD pays more for each slot. Choose, and see.
+# and lose 16 KiB instead. And POTAD pays more for each slot.
+
+# %%
+fills = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)
+BokehModel(ageing.draw_by_fill([pl.age_swap(device, fill) for fill in fills]))
 
 # %%
 choose = ipywidgets.interact_manual(
