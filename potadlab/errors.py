@@ -19,3 +19,7 @@ class BadSpace(PotadError):
 
 class UnknownName(PotadError):
     """No allocator, lookup, kind or dataset of this name."""
+
+
+class BadKind(PotadError):
+    """A kind that cannot be registered."""
