@@ -95,7 +95,8 @@ class Allocator:
     ) -> Block:
         """A block of `size` bytes, a power of two, aligned to itself.
 
-        on_failure: called, once for each, when its memory fails; None: its kind's.  Raises BadSize, UnknownName for the kind, OutOfSpace with the largest block that is free.
+        on_failure: called, once for each, when its memory fails; None: its kind's.  Raises BadSize,
+        UnknownName for the kind, OutOfSpace with the largest block that is free.
         """
         order = self._order_of(size)
         words = f"allocate {format_size(parse_size(size))} ({kind}, {owner})"
@@ -283,6 +284,16 @@ class Allocator:
         return own or KINDS[KIND[found.kind]].on_failure
 
     # ---- what is there ----------------------------------------------------------------------
+
+    def block(self, handle: int) -> Block:
+        """The live block of a handle, where it is now; raises NotLive."""
+        granule = int(self._where[handle]) if 0 <= handle < self._handles else NONE
+        if granule < 0:
+            raise NotLive(f"no live block has the handle {handle}")
+        kind, owner, _ = self._born[handle]
+        return self._block(
+            granule, self._orders[handle], KINDS[kind].name, self.owner(owner), handle
+        )
 
     def lookup(self, address: "Block | Size") -> Descriptor | None:
         """The descriptor of the live block that holds a byte; None if the byte is free.
@@ -571,11 +582,7 @@ class Allocator:
 
     def _refuse_if_pinned(self, granule: int) -> None:
         found = self._lookup(granule)
-        if (
-            found
-            and found.pins
-            and KINDS[KIND[found.kind]].pinned_release == "refused"
-        ):
+        if found and found.pins and KINDS[KIND[found.kind]].pinned_release == "refused":
             raise Pinned(
                 f"the block at {self._hex(granule)} has {found.pins} pins, and {found.kind} "
                 "memory is not released while pinned: unpin it first"

@@ -73,9 +73,7 @@ def _act(
             moved_to = allocator.migrate(start * allocator.space.granule_bytes).to
         except (OutOfSpace, Pinned):
             text = verdict.type_text.replace("migrated and taken off", "migration failed")
-            failed = replace(
-                verdict, outcome=Result.FAILED, action=Action.NONE, type_text=text
-            )
+            failed = replace(verdict, outcome=Result.FAILED, action=Action.NONE, type_text=text)
             return failed, None
     if action != Action.NONE:
         allocator.take_off(granule)
