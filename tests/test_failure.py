@@ -80,6 +80,7 @@ HARD = [
     (live("anon", S, order=4), "clean swapcache page", RECOVERED, SPLIT, ()),
     (live("anon", S | L, pins=1), "clean swapcache page", FAILED, KEEP, ()),
     (live("shmem", D | S), "dirty swapcache page", DELAYED, KEEP, ()),
+    (live("shmem", S), "clean swapcache page", RECOVERED, RELEASE, ()),
     # page cache
     (live("file"), "clean LRU page", RECOVERED, RELEASE, ()),
     (live("file", M), "clean LRU page", RECOVERED, RELEASE, ()),

@@ -2,11 +2,13 @@
 
 import re
 import threading
+import time
 
 import numpy as np
 import pytest
 from made import allocate, ops_of, space_of
 
+from potadlab import kinds
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS
 from potadlab.core.layout import BLOCK, DESCRIPTOR, POISON
@@ -33,9 +35,9 @@ def _table_as_it_was():
         yield
 
 
-def blocks(*kinds):
-    found = np.zeros(len(kinds), BLOCK)
-    found["kind"], found["granule"] = kinds, np.arange(len(kinds))
+def blocks(*numbers):
+    found = np.zeros(len(numbers), BLOCK)
+    found["kind"], found["granule"] = numbers, np.arange(len(numbers))
     return found
 
 
@@ -158,17 +160,26 @@ def test_256_kinds_and_no_more():
     assert Kind.register("kind0") == made[0]
 
 
-def test_many_threads_at_once_lose_nothing():
-    threads = [
-        threading.Thread(target=lambda: [Kind.register(f"kind{n}") for n in range(100)])
-        for _ in range(8)
-    ]
+def test_many_threads_at_once_lose_nothing(monkeypatch):
+    together = threading.Barrier(4)
+
+    def slowly():
+        time.sleep(1e-4)  # between finding the number and entering the kind: all come here at once
+        return "#123456"
+
+    def register(first):
+        together.wait()
+        for number in range(first, first + 50):
+            Kind.register(f"kind{number}")
+
+    monkeypatch.setattr(kinds, "_spare_colour", slowly)
+    threads = [threading.Thread(target=register, args=(first,)) for first in (0, 0, 50, 100)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    names = [kind.name for kind in KINDS]
-    assert len(set(names)) == len(names) == len(SIZES) + 100
+    assert {kind.name for kind in KINDS[len(SIZES) :]} == {f"kind{n}" for n in range(150)}
+    assert len(KINDS) == len(KIND) == len(SIZES) + 150
     assert all(KINDS[number].name == name for name, number in KIND.items())
 
 
