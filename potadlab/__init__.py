@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import (
     BadAddress,
+    BadKind,
     BadSize,
     BadSpace,
     BadSwap,
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BadAddress",
+    "BadKind",
     "BadSize",
     "BadSpace",
     "BadSwap",
