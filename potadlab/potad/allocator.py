@@ -1,7 +1,8 @@
 """What any allocator can do in the hand: ask, give back, look up; errors say what would work."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -43,6 +44,20 @@ from .things import Block, Claim, Descriptor, Move, Shape, Step
 HISTORY_GRANULES = 64  # spaces up to this size keep what lived after each op, to draw it
 _DONE = (Outcome.DONE, Outcome.PUT_OFF, Outcome.RELEASED)
 _FAILED = (Outcome.POISONED_FREE, Outcome.POISONED_LIVE)
+_Ask = TypeVar("_Ask", bound=Callable[..., Any])
+
+
+def asks(ask: _Ask) -> _Ask:
+    """A method that does an op: when its books are kept, the op is remembered and told."""
+
+    @wraps(ask)
+    def asked(self: "Allocator", *given: Any, **options: Any) -> Any:
+        try:
+            return ask(self, *given, **options)
+        finally:
+            self._remember()
+
+    return cast(_Ask, asked)
 
 
 class Allocator:
@@ -75,7 +90,8 @@ class Allocator:
         self.history: list[Shape] = []
         self._listeners: list[Callable[[Allocator], None]] = []
         begin(self._state, served, np.zeros(0, BLOCK), self._where)
-        self._remember("nothing yet", True)
+        self._asked: tuple[str, bool] | None = ("nothing yet", True)  # to be remembered
+        self._remember()
 
     def __repr__(self) -> str:
         live = f"{self.live_bytes:,} B live in {len(self._at):,} blocks"
@@ -84,6 +100,7 @@ class Allocator:
 
     # ---- asking -----------------------------------------------------------------------------
 
+    @asks
     def allocate(
         self, size: Size, kind: str = "kernel", owner: str = "nobody", cpu: int = 0
     ) -> Block:
@@ -106,6 +123,7 @@ class Allocator:
         self._orders[handle], self._at[granule] = order, handle
         return self._block(granule, order, kind, owner, handle)
 
+    @asks
     def claim(
         self,
         size: Size,
@@ -136,6 +154,7 @@ class Allocator:
         self._claims[handle] = claim
         return claim
 
+    @asks
     def release(self, what: "Block | Claim | Size", cpu: int = 0) -> bool:
         """Give back a block, a claim, or a chunk of one; True if it went, False if a pin delays it.
 
@@ -157,6 +176,7 @@ class Allocator:
         self._forget(granule, handle)
         return True
 
+    @asks
     def split(self, block: "Block | Size", size: Size) -> list[Block]:
         """Make a block into blocks of `size`, which share its descriptor; each is released alone.
 
@@ -186,6 +206,7 @@ class Allocator:
             pieces.append(self._block(first, order, found.kind, found.owner, into + place))
         return pieces
 
+    @asks
     def pin(self, address: "Block | Size") -> None:
         """get_user_pages: let the block that holds a byte stay where it is, until `unpin`.
 
@@ -204,6 +225,7 @@ class Allocator:
         if event["outcome"] == Outcome.ABSENT:
             raise NotLive(f"the block at {self._hex(start)} was released; it goes with its pins")
 
+    @asks
     def unpin(self, address: "Block | Size") -> bool:
         """Take a pin away; True if a release had waited for it, and the block is gone now.
 
@@ -219,6 +241,7 @@ class Allocator:
             return True
         return False
 
+    @asks
     def migrate(self, block: "Block | Size") -> Move:
         """Move a block elsewhere; its handle, owner and descriptor stay.
 
@@ -237,6 +260,7 @@ class Allocator:
             )
         return self._moves(moved)[0]
 
+    @asks
     def drain(self) -> None:
         """Give back what front caches hold."""
         self._do(Verb.DRAIN, "drain")
@@ -348,7 +372,7 @@ class Allocator:
         )
         if done:
             self._keep(ops[0], moves[:moved])
-        self._remember(words, done)
+        self._asked = words, done
         return events[0], moves[:moved]
 
     def _keep(self, op: np.void, moves: np.ndarray) -> None:
@@ -365,7 +389,11 @@ class Allocator:
             return groups_of(ops, by, self._handles)
         return groups_of(np.array([*self._ops, ops[0]], OP), by, self._handles)[-1:]
 
-    def _remember(self, words: str, done: bool) -> None:
+    def _remember(self) -> None:
+        """Keep the moment for drawing, and tell the listeners, if an op was done or refused."""
+        if self._asked is None:
+            return
+        (words, done), self._asked = self._asked, None
         if self.space.granules <= HISTORY_GRANULES:
             self.history.append(Shape(len(self._ops), words, self.blocks(), done))
         for listener in list(self._listeners):
