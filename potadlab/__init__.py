@@ -10,6 +10,7 @@ from .errors import (
     BadAddress,
     BadSize,
     BadSpace,
+    BadSwap,
     BadTrace,
     NoDescriptor,
     NotLive,
@@ -21,10 +22,12 @@ from .errors import (
 
 if TYPE_CHECKING:
     from . import dashboard as lab
+    from .ageing import age_swap
     from .kinds import Kind
     from .potad import Buddy, Potad
     from .report import replay
     from .session import Session
+    from .swap import SwapFile
     from .traces import Trace
     from .units import Space
 
@@ -34,6 +37,7 @@ __all__ = [
     "BadAddress",
     "BadSize",
     "BadSpace",
+    "BadSwap",
     "BadTrace",
     "Buddy",
     "Kind",
@@ -45,8 +49,10 @@ __all__ = [
     "PotadError",
     "Session",
     "Space",
+    "SwapFile",
     "Trace",
     "UnknownName",
+    "age_swap",
     "lab",
     "replay",
 ]
@@ -57,7 +63,9 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "Potad": ("potadlab.potad", "Potad"),
     "Session": ("potadlab.session", "Session"),
     "Space": ("potadlab.units", "Space"),
+    "SwapFile": ("potadlab.swap", "SwapFile"),
     "Trace": ("potadlab.traces", "Trace"),
+    "age_swap": ("potadlab.ageing", "age_swap"),
     "lab": ("potadlab.dashboard", None),
     "replay": ("potadlab.report", "replay"),
 }

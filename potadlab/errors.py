@@ -37,5 +37,9 @@ class NoDescriptor(PotadError):
     """A block of a kind without a descriptor has nothing to count or write on."""
 
 
+class BadSwap(PotadError):
+    """A file cannot be used as swap, or does not hold what was swapped out to it."""
+
+
 class UnknownName(PotadError):
     """No allocator, lookup, kind or dataset of this name."""

@@ -243,7 +243,9 @@ def split(state, granule, order):
         return whole_order
     part = part_of(state, granule)
     for piece in range(np.int64(1) << (whole_order - order)):
-        tree.enter(state.tree, part, granule + (piece << order), order)
+        first = granule + (piece << order)
+        tree.enter(state.tree, part, first, order)
+        _note_poison(state, heads.entry_at(state.heads, first))
     return whole_order
 
 
@@ -592,6 +594,19 @@ def is_poisoned(state, granule):
 
 
 @kernel
+def _note_poison(state, at):
+    """Let the entry of a live block say whether it still holds a failed granule."""
+    if state.heads.entries[at] & POISONED == np.uint64(0):
+        return
+    granule, end = heads.start_of(state.heads, at), _end_of(state, at)
+    while granule < end:
+        if is_poisoned(state, granule):
+            return
+        granule += 1 if state.poison[granule >> 6] != np.uint64(0) else 64 - (granule & 63)
+    state.heads.entries[at] &= ~POISONED
+
+
+@kernel
 def _plant(state, granule):
     """The permanent start of a failed granule that is in no live block; it has no record."""
     heads.store(state.heads, granule, np.int64(0), np.int64(POISON), np.int64(NONE))
@@ -646,6 +661,7 @@ def unpoison(state, granule):
     state.poison[granule >> 6] &= ~_poison_bit(granule)
     at = heads.entry_at(state.heads, granule)
     if heads.kind_of(state.heads.entries[at]) != POISON:
+        _note_poison(state, at)
         return np.int64(Outcome.POISONED_LIVE)
     heads.erase(state.heads, granule)
     add(state, granule, granule + 1)

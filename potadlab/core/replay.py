@@ -112,7 +112,7 @@ def _allocate(state, op, group, where, event):
 @inlined
 def _release(state, op, where, event):
     granule = where[op["handle"]]
-    if granule == NONE:
+    if granule < 0:  # not live, or a claim
         event["outcome"] = Outcome.ABSENT
         return
     order = release(state, granule, np.int64(op["cpu"]))
@@ -184,7 +184,7 @@ def _rename(where, moves):
 @kernel
 def _split(state, op, where, event):
     granule, order = where[op["handle"]], np.int64(op["order"])
-    whole_order = split(state, granule, order) if granule != NONE else np.int64(NONE)
+    whole_order = split(state, granule, order) if granule >= 0 else np.int64(NONE)
     if whole_order == NONE:
         event["outcome"] = Outcome.ABSENT
         return
@@ -234,10 +234,10 @@ def _claim(state, ops, where, events, moves):
 @kernel
 def _release_claim(state, ops, where, events):
     op, event = ops[0], events[0]
-    granule = _start(where, op["handle"])
-    if granule == NONE:
+    if where[op["handle"]] > CLAIMED:  # not live, or a block
         event["outcome"] = Outcome.ABSENT
         return
+    granule = _start(where, op["handle"])
     whole = op["granule"] == NONE
     granule += max(op["granule"], 0)
     event["granule"] = granule

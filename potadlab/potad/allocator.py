@@ -1,8 +1,7 @@
 """What any allocator can do in the hand: ask, give back, look up; errors say what would work."""
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
@@ -44,20 +43,6 @@ from .things import Block, Claim, Descriptor, Move, Shape, Step
 HISTORY_GRANULES = 64  # spaces up to this size keep what lived after each op, to draw it
 _DONE = (Outcome.DONE, Outcome.PUT_OFF, Outcome.RELEASED)
 _FAILED = (Outcome.POISONED_FREE, Outcome.POISONED_LIVE)
-_Ask = TypeVar("_Ask", bound=Callable[..., Any])
-
-
-def asks(ask: _Ask) -> _Ask:
-    """A method that does an op: when its books are kept, the op is remembered and told."""
-
-    @wraps(ask)
-    def asked(self: "Allocator", *given: Any, **options: Any) -> Any:
-        try:
-            return ask(self, *given, **options)
-        finally:
-            self._remember()
-
-    return cast(_Ask, asked)
 
 
 class Allocator:
@@ -78,20 +63,17 @@ class Allocator:
         self._where = np.full(64, NONE, np.int64)
         self._handles = 0
         self._ops: list[np.void] = []
-        self._orders: dict[int, int] = {}  # of blocks, by handle
+        self._orders: dict[int, int] = {}  # of blocks and chunks, by handle
         self._at: dict[int, int] = {}  # handle of each block and chunk, by first granule
         self._born: dict[int, tuple[int, int, int]] = {}  # kind, owner and time, by handle
         self._claims: dict[int, Claim] = {}
-        self._chunk_orders: dict[int, int] = {}  # of claims, by handle
-        self._gone: dict[int, int] = {}  # first granules that were released
         self._poisoned: set[int] = set()
         self._owner_numbers: dict[str, int] = {}
         self.owners: list[str] = []
         self.history: list[Shape] = []
         self._listeners: list[Callable[[Allocator], None]] = []
         begin(self._state, served, np.zeros(0, BLOCK), self._where)
-        self._asked: tuple[str, bool] | None = ("nothing yet", True)  # to be remembered
-        self._remember()
+        self._remember("nothing yet", True)
 
     def __repr__(self) -> str:
         live = f"{self.live_bytes:,} B live in {len(self._at):,} blocks"
@@ -100,7 +82,6 @@ class Allocator:
 
     # ---- asking -----------------------------------------------------------------------------
 
-    @asks
     def allocate(
         self, size: Size, kind: str = "kernel", owner: str = "nobody", cpu: int = 0
     ) -> Block:
@@ -119,11 +100,8 @@ class Allocator:
             raise OutOfSpace(
                 f"no free block of {format_size(parse_size(size))}: {self._what_is_free()}"
             )
-        granule = int(event["granule"])
-        self._orders[handle], self._at[granule] = order, handle
-        return self._block(granule, order, kind, owner, handle)
+        return self._block(int(event["granule"]), order, kind, owner, handle)
 
-    @asks
     def claim(
         self,
         size: Size,
@@ -147,14 +125,18 @@ class Allocator:
             kind=self._kind(kind), owner=self._owner(owner),
             flags=Flag.BY_HAND | (Flag.MAY_MIGRATE if migrate else 0),
         )  # fmt: skip
-        steps = self._steps(granules, event)
+        steps = self._steps(granules, event, moved)
         if event["granule"] == NONE:
             raise OutOfSpace(self._claim_refused(granules, align_order, steps, migrate))
-        claim = self._claimed(event, granules, align_order, handle, kind, owner, steps, moved)
-        self._claims[handle] = claim
-        return claim
+        unit, order, chunk = self.space.granule_bytes, int(event["order"]), int(event["granule"])
+        chunks = range(chunk, chunk + granules, 1 << order)
+        self._claims[handle] = Claim(
+            chunk * unit, granules * unit, unit << align_order,
+            tuple(self._block(chunk, order, kind, owner, handle) for chunk in chunks), steps,
+            self._moves(moved), kind, owner, handle, self,
+        )  # fmt: skip
+        return self._claims[handle]
 
-    @asks
     def release(self, what: "Block | Claim | Size", cpu: int = 0) -> bool:
         """Give back a block, a claim, or a chunk of one; True if it went, False if a pin delays it.
 
@@ -173,10 +155,8 @@ class Allocator:
             return False
         if event["outcome"] != Outcome.DONE:
             raise NotLive(f"the block at {self._hex(granule)} waits for its last pin already")
-        self._forget(granule, handle)
         return True
 
-    @asks
     def split(self, block: "Block | Size", size: Size) -> list[Block]:
         """Make a block into blocks of `size`, which share its descriptor; each is released alone.
 
@@ -197,16 +177,11 @@ class Allocator:
         )
         if event["outcome"] != Outcome.DONE or found is None:
             raise Pinned(f"the block at {self._hex(granule)} is pinned: unpin it, then split it")
-        self._forget(granule, handle)
-        pieces = []
-        for place in range(1 << (whole - order)):
-            first = granule + (place << order)
-            self._at[first], self._orders[into + place] = into + place, order
-            self._born[into + place] = self._born[handle]
-            pieces.append(self._block(first, order, found.kind, found.owner, into + place))
-        return pieces
+        return [
+            self._block(granule + (i << order), order, found.kind, found.owner, into + i)
+            for i in range(1 << (whole - order))
+        ]
 
-    @asks
     def pin(self, address: "Block | Size") -> None:
         """get_user_pages: let the block that holds a byte stay where it is, until `unpin`.
 
@@ -225,7 +200,6 @@ class Allocator:
         if event["outcome"] == Outcome.ABSENT:
             raise NotLive(f"the block at {self._hex(start)} was released; it goes with its pins")
 
-    @asks
     def unpin(self, address: "Block | Size") -> bool:
         """Take a pin away; True if a release had waited for it, and the block is gone now.
 
@@ -236,12 +210,8 @@ class Allocator:
         event, _ = self._do(Verb.UNPIN, words, **self._offset(granule, handle))
         if event["outcome"] == Outcome.ABSENT:
             raise NotLive(f"the block at {self._hex(start)} has no pin")
-        if event["outcome"] == Outcome.RELEASED:
-            self._forget(start, handle)
-            return True
-        return False
+        return bool(event["outcome"] == Outcome.RELEASED)
 
-    @asks
     def migrate(self, block: "Block | Size") -> Move:
         """Move a block elsewhere; its handle, owner and descriptor stay.
 
@@ -260,7 +230,6 @@ class Allocator:
             )
         return self._moves(moved)[0]
 
-    @asks
     def drain(self) -> None:
         """Give back what front caches hold."""
         self._do(Verb.DRAIN, "drain")
@@ -371,17 +340,37 @@ class Allocator:
             verb == Verb.UNPOISON and int(events[0]["outcome"]) == Outcome.IGNORED
         )
         if done:
-            self._keep(ops[0], moves[:moved])
-        self._asked = words, done
+            self._ops.append(ops[0])
+            for move in moves[:moved]:
+                self._at[int(move["to"])] = self._at.pop(int(move["granule"]))
+            self._note(ops[0], events[0])
+        self._remember(words, done)
         return events[0], moves[:moved]
 
-    def _keep(self, op: np.void, moves: np.ndarray) -> None:
-        self._ops.append(op)
-        if op["verb"] in (Verb.ALLOCATE, Verb.CLAIM):
-            self._born[int(op["handle"])] = int(op["kind"]), int(op["owner"]), len(self._ops)
-        for move in moves:
-            handle = self._at.pop(int(move["granule"]))
-            self._at[int(move["to"])] = handle
+    def _note(self, op: np.void, event: np.void) -> None:
+        """Keep the books: which block begins where, and by which handle it goes."""
+        verb, outcome, handle = op["verb"], event["outcome"], int(op["handle"])
+        granule, order = int(event["granule"]), int(event["order"])
+        if verb in (Verb.ALLOCATE, Verb.CLAIM):
+            self._born[handle] = int(op["kind"]), int(op["owner"]), len(self._ops)
+            self._orders[handle] = order
+            for chunk in range(granule, granule + int(op["granules"]), 1 << order):
+                self._at[chunk] = handle
+        elif verb == Verb.SPLIT:
+            del self._at[granule]
+            for piece in range(1 << (order - int(op["order"]))):
+                first, into = granule + (piece << int(op["order"])), int(op["into"]) + piece
+                self._at[first], self._orders[into] = into, int(op["order"])
+                self._born[into] = self._born[handle]
+        elif verb == Verb.RELEASE_CLAIM and outcome == Outcome.DONE:
+            for chunk in range(granule, granule + int(op["granules"]), 1 << order):
+                del self._at[chunk]
+        elif outcome == Outcome.RELEASED or (verb == Verb.RELEASE and outcome == Outcome.DONE):
+            del self._at[granule]
+        elif verb == Verb.FAIL:
+            self._poisoned.add(granule)
+        elif verb == Verb.UNPOISON:
+            self._poisoned.discard(granule)
 
     def _group_of(self, ops: np.ndarray) -> np.ndarray:
         by = self._chosen.words.get("groups", "none")
@@ -389,11 +378,7 @@ class Allocator:
             return groups_of(ops, by, self._handles)
         return groups_of(np.array([*self._ops, ops[0]], OP), by, self._handles)[-1:]
 
-    def _remember(self) -> None:
-        """Keep the moment for drawing, and tell the listeners, if an op was done or refused."""
-        if self._asked is None:
-            return
-        (words, done), self._asked = self._asked, None
+    def _remember(self, words: str, done: bool) -> None:
         if self.space.granules <= HISTORY_GRANULES:
             self.history.append(Shape(len(self._ops), words, self.blocks(), done))
         for listener in list(self._listeners):
@@ -407,11 +392,6 @@ class Allocator:
             more = np.full(len(self._where), NONE, np.int64)
             self._where = np.concatenate([self._where, more])
         return first
-
-    def _forget(self, granule: int, handle: int) -> None:
-        del self._at[granule]
-        self._orders.pop(handle, None)
-        self._gone[granule] = handle
 
     # ---- claims -----------------------------------------------------------------------------
 
@@ -430,11 +410,11 @@ class Allocator:
             )
         return size_bytes // unit, (align_bytes // unit).bit_length() - 1
 
-    def _steps(self, granules: int, event: np.void) -> tuple[Step, ...]:
+    def _steps(self, granules: int, event: np.void, moved: np.ndarray) -> tuple[Step, ...]:
         """The steps tried; after a migration none of them was found."""
         largest, unit = (granules & -granules).bit_length() - 1, self.space.granule_bytes
         last = int(event["steps"]) - 1
-        found = event["granule"] != NONE and largest - last == event["order"]
+        found = event["granule"] != NONE and not len(moved)
         return tuple(
             Step(granules >> (largest - i), unit << (largest - i), bool(found and i == last))
             for i in range(last + 1)
@@ -451,21 +431,6 @@ class Allocator:
         )
         return f"claim of {size} at {align}: {tried}; {moving}; {self._what_is_free()}"
 
-    def _claimed(
-        self, event: np.void, granules: int, align_order: int, handle: int, kind: str,
-        owner: str, steps: tuple[Step, ...], moved: np.ndarray,
-    ) -> Claim:  # fmt: skip
-        unit, first, order = self.space.granule_bytes, int(event["granule"]), int(event["order"])
-        chunks = []
-        for granule in range(first, first + granules, 1 << order):
-            self._at[granule] = handle
-            chunks.append(self._block(granule, order, kind, owner, handle))
-        self._chunk_orders[handle] = order
-        return Claim(
-            first * unit, granules * unit, unit << align_order, tuple(chunks), steps,
-            self._moves(moved), kind, owner, handle, self,
-        )  # fmt: skip
-
     def _moves(self, moved: np.ndarray) -> tuple[Move, ...]:
         unit = self.space.granule_bytes
         return tuple(
@@ -478,7 +443,7 @@ class Allocator:
 
     def _release_claim(self, claim: Claim, granule: int | None) -> bool:
         """All of a claim that is left, or the chunk at `granule`."""
-        unit, order = self.space.granule_bytes, self._chunk_orders.get(claim.handle, 0)
+        unit, order = self.space.granule_bytes, self._orders.get(claim.handle, 0)
         first = claim.start // unit
         chunks = [first + (place << order) for place in range(len(claim.chunks))]
         left = [chunk for chunk in chunks if self._at.get(chunk) == claim.handle]
@@ -497,8 +462,6 @@ class Allocator:
                 return False
             if event["outcome"] != Outcome.DONE:
                 raise Pinned(f"the claim at {claim.start:#x} is pinned: unpin it first")
-            for gone in chunks if whole else [chunk]:
-                self._forget(gone, claim.handle)
         return True
 
     # ---- finding ----------------------------------------------------------------------------
@@ -535,9 +498,8 @@ class Allocator:
                 f"{parse_size(what):#x} is inside the block of {format_size(found.size)} at "
                 f"{found.start:#x}: give that address"
             )
-        before = " (released before)" if granule in self._gone else ""
         state = "failed" if found is not None else "free"
-        raise NotLive(f"no live block is at {parse_size(what):#x}: it is {state}{before}")
+        raise NotLive(f"no live block is at {parse_size(what):#x}: it is {state}")
 
     def _holder(self, address: "Block | Size") -> tuple[int, int, int]:
         """(granule, first granule, handle) of the live block that holds an address."""
@@ -586,8 +548,7 @@ class Allocator:
         return order
 
     def _order_at(self, granule: int) -> int:
-        handle = self._at[granule]
-        return self._orders[handle] if handle in self._orders else self._chunk_orders[handle]
+        return self._orders[self._at[granule]]
 
     def _kind(self, kind: str) -> int:
         if kind not in KIND or KIND[kind] == POISON:
