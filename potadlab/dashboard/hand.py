@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadAddress, BadSpace, NotLive, PotadError
+from ..errors import BadAddress, BadSpace, NotLive
 from ..kinds import KINDS
 from ..potad import Allocator, Block, Claim
 from ..units import format_size
@@ -49,6 +49,7 @@ class Hand(Panel):
         self._version = self._version_shown = 0  # of what the figures show, and when put up
         self.controls = HandControls(self.space, self._order_max(), self.small)
         self._set_stage(self.controls.figures)
+        self.canvas: StepsCanvas | Maps
         self.worker = Worker(lambda _busy, _what: None, self._failed)
         self.root = self.controls.layout(self.bridge)
         if not self.small:
@@ -81,22 +82,22 @@ class Hand(Panel):
     def _redraw(self) -> None:
         """New figures with all that is to be seen."""
         names, key = list(self.allocators), self.bridge.key
+        painter = None
         if self.small:
-            steps_canvas = StepsCanvas(names, self.space, key)
-            self.stage.show(steps_canvas, None)
-            steps_canvas.dress(self.light)
+            self.canvas = StepsCanvas(names, self.space, key)
         else:
-            maps = Maps(names, self.space.granule_bytes, key, self.stage.pictures)
-            maps.dress(self.light)
-            self.stage.show(maps, MapPainter(maps, self.space))
+            unit, pictures = self.space.granule_bytes, self.stage.pictures
+            self.canvas = Maps(names, unit, key, pictures)
+            painter = MapPainter(self.canvas, self.space)
+        self.canvas.dress(self.light)
         self._fill()
+        self.stage.show(self.canvas, painter)
         self._version_shown = self._version
 
     def _hear_ready(self, message: dict[str, Any]) -> None:
-        """A page shows figures as they were put up: where they have changed since, put up new."""
+        """A page has the figures as they were put up: if they have changed since, put up new."""
         super()._hear_ready(message)
-        canvas = self.stage.canvas
-        if canvas and message["targets"] == canvas.targets and self._version > self._version_shown:
+        if message["targets"] == self.canvas.targets and self._version > self._version_shown:
             self._redraw()
 
     def _moment(self) -> tuple[Any, ...]:
@@ -110,34 +111,40 @@ class Hand(Panel):
 
     def _dress(self) -> None:
         self._version += 1
-        if isinstance(self.stage.canvas, StepsCanvas | Maps):
-            self.stage.canvas.dress(self.light)
+        self.canvas.dress(self.light)
         self._say_legend()
 
     def _fill(self) -> None:
         """Bring the figures to what the allocators hold and what is chosen."""
         self._version += 1
-        canvas = self.stage.canvas
-        for name, allocator in self.allocators.items():
-            if isinstance(canvas, StepsCanvas):
-                end = max(len(allocator.history) - self.controls.back.value, 1)
-                rows = allocator.history[max(end - ROWS, 0) : end]
-                by = self.controls.colouring.value
-                canvas.fill(name, rows, self.held[name], allocator.owners, by)
-                newest = len(rows) - 1 if self.controls.back.value == 0 else None
-                places = [(*place, newest) for place in self._outlined(name) if newest is not None]
-                canvas.choose(name, places)
-            elif isinstance(canvas, Maps) and self.window:
-                canvas.label(self.window)
+        canvas = self.canvas
+        if isinstance(canvas, StepsCanvas):
+            for name in self.allocators:
+                self._fill_steps(canvas, name)
+        elif self.window:
+            canvas.label(self.window)
+            for name in self.allocators:
                 shapes = [(*place, _CHOSEN) for place in self._outlined(name)]
                 canvas.mark(name, self.window, shapes, self._points(name))
         self.stage.want()
 
+    def _fill_steps(self, canvas: StepsCanvas, name: str) -> None:
+        allocator, back = self.allocators[name], self.controls.back.value
+        end = max(len(allocator.history) - back, 1)
+        rows = allocator.history[max(end - ROWS, 0) : end]
+        by = self.controls.colouring.value
+        canvas.fill(name, rows, self.held[name], allocator.owners, by)
+        places = [] if back else self._outlined(name)  # of the newest row only
+        canvas.choose(name, [(*place, len(rows) - 1) for place in places])
+
     def _outlined(self, name: str) -> list[tuple[int, int]]:
         """(granule, granules) of the chosen block, and of what the same ask brought here."""
         unit = self.space.granule_bytes
-        found = [self.allocators[name].lookup(at) for at in self._places().get(name, [])]
-        return [(each.start // unit, each.size // unit) for each in found if each]
+        at = self._places().get(name)
+        if at is None:
+            return []
+        found = self.allocators[name].lookup(at)
+        return [(found.start // unit, found.size // unit)]
 
     def _points(self, name: str) -> list[Mark]:
         held = self.held[name]
@@ -199,21 +206,31 @@ class Hand(Panel):
             return None
         if found is None or found.kind == "poison":
             return None
-        first = self.held[name].first_of(found.handle)
-        start = found.start if first is None else first * self.space.granule_bytes
-        return name, found.handle, at - start
+        return name, found.handle, at - (self._start(name, found.handle) or 0)
 
-    def _places(self) -> dict[str, list[int]]:
-        """Addresses: of the chosen block, and of what the same ask brought in the others."""
+    def _start(self, name: str, handle: int) -> int | None:
+        """Where a block, or a claim with all its chunks, begins, in bytes; None if it is gone."""
+        claim = self._claims.get((name, handle))
+        first = self.held[name].first_of(handle)
+        if claim is not None or first is None:
+            return claim.start if claim and first is not None else None
+        return first * self.space.granule_bytes
+
+    def _places(self) -> dict[str, int | None]:
+        """Address of the chosen block, and of what the same ask brought in others; None: gone."""
         chosen = self._chosen_block()
         if chosen is None:
             return {}
         name, handle, offset = chosen
-        found = {}
-        for other, its in self._groups.get((name, handle), {name: handle}).items():
-            first = self.held[other].first_of(its)
-            found[other] = [] if first is None else [first * self.space.granule_bytes + offset]
-        return found
+        group = self._groups.get((name, handle), {name: handle})
+        return {other: self._alive(other, its, offset) for other, its in group.items()}
+
+    def _alive(self, name: str, handle: int, offset: int) -> int | None:
+        start = self._start(name, handle)
+        if start is None:
+            return None
+        found = self.allocators[name].lookup(start + offset)
+        return start + offset if found and found.handle == handle else None
 
     # ---- what is asked ----------------------------------------------------------------------
 
@@ -227,6 +244,7 @@ class Hand(Panel):
             str,
         )
         self._join({name: [block.handle] for name, block in got.items()})
+        self._choose_first(got)
 
     def claim(self) -> None:
         """Contiguous memory of the size and alignment that are picked, in every allocator."""
@@ -242,6 +260,7 @@ class Hand(Panel):
         for name, claim in got.items():
             self._claims[name, claim.handle] = claim
         self._join({name: [claim.handle] for name, claim in got.items()})
+        self._choose_first(got)
 
     def release(self) -> None:
         """Give the chosen block back: a block, or one chunk of a claim."""
@@ -304,10 +323,10 @@ class Hand(Panel):
         """Do it to the chosen block, and to what the same ask brought in the other allocators."""
         if self._chosen_block() is None:
             raise NotLive(f"{what}: no live block is chosen: click on one")
-        places = self._places()
-        acts = {name: lambda a, at=at[0]: act(a, at) for name, at in places.items() if at}
-        at_all = ", ".join(f"{name} {words.address(at[0])}" for name, at in places.items() if at)
-        return self._each(f"{what}: {at_all}", acts, tell)
+        places = {name: at for name, at in self._places().items() if at is not None}
+        acts = {name: lambda a, at=at: act(a, at) for name, at in places.items()}
+        there = ", ".join(f"{words.address(at)} in {name}" for name, at in places.items())
+        return self._each(f"{what} at {there}", acts, tell)
 
     def _each(
         self, what: str, acts: Mapping[str, Callable[[Any], Any]], tell: Callable[[Any], str]
@@ -322,7 +341,7 @@ class Hand(Panel):
                 try:
                     got[name] = act(self.allocators[name])
                     said = tell(got[name])
-                except PotadError as error:
+                except Exception as error:  # one refuses, the others are asked all the same
                     said = f"refused: {one_line(error)}"
                 self.held[name] = Held.now(self.allocators[name])
                 said = "; ".join(filter(None, [said, before.turned_into(self.held[name])]))
@@ -336,12 +355,15 @@ class Hand(Panel):
 
     def _join(self, handles: dict[str, list[int]]) -> None:
         """Remember as one what one ask brought in several allocators."""
-        many = min(map(len, handles.values()), default=0)
-        for each in range(many):
-            group = {name: handles[name][each] for name in handles}
+        for each in zip(*handles.values(), strict=True):
+            group = dict(zip(handles, each, strict=True))
             for name, handle in group.items():
                 self._groups[name, handle] = group
-        self._refresh()
+
+    def _choose_first(self, got: Mapping[str, Block | Claim]) -> None:
+        """What was just got is chosen, so that it can be given back without a search."""
+        for name, one in list(got.items())[:1]:
+            self.choose(name, one.start // self.space.granule_bytes)
 
     def _changed(self, allocator: Allocator) -> None:
         """An allocator did an op."""
@@ -413,8 +435,8 @@ class Hand(Panel):
             lines = self.describe(*self.selected)
             for name, at in self._places().items():
                 if name != self.selected[0]:
-                    there = f"at {words.address(at[0])}" if at else "no more"
-                    lines.append(f"the same in {name}: {there}")
+                    there = "gone" if at is None else f"at {words.address(at)}"
+                    lines.append(f"its like in {name}: {there}")
         self.controls.described.value = f'<div class="potadlab-block">{words.lines(lines)}</div>'
         chosen = self._chosen_block()
         live, claimed = chosen is not None, bool(chosen and chosen[:2] in self._claims)
