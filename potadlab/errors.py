@@ -43,3 +43,7 @@ class BadSwap(PotadError):
 
 class UnknownName(PotadError):
     """No allocator, lookup, kind or dataset of this name."""
+
+
+class BadKind(PotadError):
+    """A kind that cannot be registered."""

@@ -310,7 +310,7 @@ class Hand(Panel):
         """The failed granule at the chosen address works again, in every allocator."""
         at = self._address()
         acts = {name: lambda a: a.unpoison(at) for name in self.allocators}
-        self._each(f"unpoison {words.address(at)}", acts, lambda _done: "done")
+        self._each(f"unpoison {words.address(at)}", acts, hand_words.unpoisoned)
 
     def _address(self) -> int:
         if self.selected is None:

@@ -1,8 +1,8 @@
 """What allocators in the hand say, in lines of text; owners are anyone's words, so never markup."""
 
 from html import escape
-from typing import Any
 
+from ..failure import Failure
 from ..metrics.descriptors import struct_page_bytes
 from ..potad import Allocator, Claim, Descriptor, Potad
 from ..units import format_size
@@ -60,7 +60,14 @@ def descriptor_bytes(allocator: Allocator) -> int:
     return struct_page_bytes(sum(end - start for start, end in allocator.in_service().tolist()))
 
 
-def told(failure: Any) -> str:
-    """What became of a failure, and whose memory it was."""
-    whose = f"{failure.kind}, owner {words.short(failure.owner, 80)}"
-    return f"{whose}; {failure.outcome}: {failure.words}"
+def told(failure: Failure) -> str:
+    """What became of a failure, whose memory it was, and who was told."""
+    whose = (
+        "free" if failure.kind == "free" else f"{failure.kind}, {words.short(failure.owner, 80)}"
+    )
+    moved = "" if failure.moved_to is None else f"; moved to {words.address(failure.moved_to)}"
+    return f"{whose}: {failure}{moved}"
+
+
+def unpoisoned(free: bool) -> str:
+    return "in service again" if free else "works again, in its block"

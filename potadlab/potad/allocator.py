@@ -32,12 +32,13 @@ from ..errors import (
     Pinned,
     UnknownName,
 )
+from ..failure import BY, Failure
 from ..grouping import groups_of
 from ..kinds import KIND, KINDS
 from ..runs import chosen
 from ..traces.trace import Trace
 from ..units import Size, Space, format_size, is_power_of_two, parse_size
-from . import reckoning
+from . import failing, reckoning
 from .things import Block, Claim, Descriptor, Move, Shape, Step
 
 HISTORY_GRANULES = 64  # spaces up to this size keep what lived after each op, to draw it
@@ -48,8 +49,9 @@ _FAILED = (Outcome.POISONED_FREE, Outcome.POISONED_LIVE)
 class Allocator:
     """An allocator over a space; every call is an op, and what fails leaves all as it was."""
 
-    def __init__(self, space: Space, spec: str, **options: Any) -> None:
-        self.space, self.spec = space, spec
+    def __init__(self, space: Space, spec: str, fails_as: str = "linux", **options: Any) -> None:
+        self.space, self.spec, self.fails_as = space, spec, fails_as
+        _check_by(fails_as)
         self._chosen = chosen(spec)
         self.order_max = self._chosen.allocator.order_max
         zones = np.array([(zone.start, zone.end) for zone in space.zones], np.int64)
@@ -67,6 +69,7 @@ class Allocator:
         self._at: dict[int, int] = {}  # handle of each block and chunk, by first granule
         self._born: dict[int, tuple[int, int, int]] = {}  # kind, owner and time, by handle
         self._claims: dict[int, Claim] = {}
+        self._callbacks: dict[int, Callable[[Failure], Any]] = {}
         self._poisoned: set[int] = set()
         self._owner_numbers: dict[str, int] = {}
         self.owners: list[str] = []
@@ -83,11 +86,16 @@ class Allocator:
     # ---- asking -----------------------------------------------------------------------------
 
     def allocate(
-        self, size: Size, kind: str = "kernel", owner: str = "nobody", cpu: int = 0
+        self,
+        size: Size,
+        kind: str = "kernel",
+        owner: str = "nobody",
+        cpu: int = 0,
+        on_failure: Callable[[Failure], Any] | None = None,
     ) -> Block:
         """A block of `size` bytes, a power of two, aligned to itself.
 
-        Raises BadSize, UnknownName for the kind, OutOfSpace with the largest block that is free.
+        on_failure: called, once for each, when its memory fails; None: its kind's.  Raises BadSize, UnknownName for the kind, OutOfSpace with the largest block that is free.
         """
         order = self._order_of(size)
         words = f"allocate {format_size(parse_size(size))} ({kind}, {owner})"
@@ -100,6 +108,8 @@ class Allocator:
             raise OutOfSpace(
                 f"no free block of {format_size(parse_size(size))}: {self._what_is_free()}"
             )
+        if on_failure:
+            self._callbacks[handle] = on_failure
         return self._block(int(event["granule"]), order, kind, owner, handle)
 
     def claim(
@@ -234,6 +244,44 @@ class Allocator:
         """Give back what front caches hold."""
         self._do(Verb.DRAIN, "drain")
 
+    # ---- failing ----------------------------------------------------------------------------
+
+    def fail(self, address: "Block | Size", soft: bool = False, by: str | None = None) -> Failure:
+        """Memory at an address fails, or (soft) is to be taken out before it does.
+
+        by: "linux" does what Linux 6.12 does, "potad" tells owners too; None: as this allocator was
+        made.  The granule alone leaves service, until `unpoison`.  Raises BadAddress, UnknownName.
+        """
+        granule = self._granule(address)
+        at = address.start if isinstance(address, Block) else parse_size(address)
+        return failing.fail(self, granule, at, soft, by or self.fails_as)
+
+    def unpoison(self, address: "Block | Size") -> bool:
+        """Bring a failed granule back; True if it is free now, False if its block still has it.
+
+        Raises BadAddress, NotLive where nothing has failed.
+        """
+        granule = self._granule(address)
+        event, _ = self._do(Verb.UNPOISON, f"unpoison {self._hex(granule)}", granule=granule)
+        if event["outcome"] == Outcome.IGNORED:
+            raise NotLive(f"nothing has failed at {self._hex(granule)}")
+        return bool(event["outcome"] == Outcome.DONE)
+
+    def take_off(self, granule: int) -> None:
+        """Let a granule leave service: now if it is free, else when its block is released."""
+        self._do(Verb.FAIL, f"{self._hex(granule)} fails", granule=granule)
+
+    def is_cached(self, granule: int) -> bool:
+        """Whether it is free, in a front cache."""
+        return False
+
+    def callback(self, found: Descriptor | None) -> Callable[[Failure], Any] | None:
+        """Who is to be told of a block's failed memory."""
+        if found is None:
+            return None
+        own = self._callbacks.get(found.handle)
+        return own or KINDS[KIND[found.kind]].on_failure
+
     # ---- what is there ----------------------------------------------------------------------
 
     def lookup(self, address: "Block | Size") -> Descriptor | None:
@@ -362,6 +410,8 @@ class Allocator:
                 first, into = granule + (piece << int(op["order"])), int(op["into"]) + piece
                 self._at[first], self._orders[into] = into, int(op["order"])
                 self._born[into] = self._born[handle]
+                if handle in self._callbacks:
+                    self._callbacks[into] = self._callbacks[handle]
         elif verb == Verb.RELEASE_CLAIM and outcome == Outcome.DONE:
             for chunk in range(granule, granule + int(op["granules"]), 1 << order):
                 del self._at[chunk]
@@ -521,11 +571,7 @@ class Allocator:
 
     def _refuse_if_pinned(self, granule: int) -> None:
         found = self._lookup(granule)
-        if (
-            found
-            and found.pins
-            and getattr(KINDS[KIND[found.kind]], "pinned_release", "") == "refused"
-        ):
+        if found and found.pins and KINDS[KIND[found.kind]].pinned_release == "refused":
             raise Pinned(
                 f"the block at {self._hex(granule)} has {found.pins} pins, and {found.kind} "
                 "memory is not released while pinned: unpin it first"
@@ -576,3 +622,8 @@ class Allocator:
         if largest == 0:
             return "nothing is free: release something first"
         return f"the largest free block has {format_size(largest)}"
+
+
+def _check_by(by: str) -> None:
+    if by not in BY:
+        raise UnknownName(f"failure by {by!r}: take one of {', '.join(BY)}")

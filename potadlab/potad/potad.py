@@ -33,14 +33,16 @@ class Potad(Allocator):
         groups: str = "none",
         caches: str = "off",
         hosted: bool = False,
+        fails_as: str = "potad",
     ) -> None:
         """placement: "lowest" or "tightest"; groups: "none", "migratetype", "kind", "lifetime";
-        caches: "on" for front caches per CPU; hosted: descriptors take their memory from the space.
+        caches: "on" for front caches per CPU; hosted: descriptors take their memory from the space;
+        fails_as: "potad" tells the owners of all failed memory, "linux" whom Linux tells.
 
         Raises UnknownName for other words.
         """
         spec = f"potad:placement={placement},groups={groups},caches={caches}"
-        super().__init__(space, spec, hosted=space.granule_bytes if hosted else 0)
+        super().__init__(space, spec, fails_as, hosted=space.granule_bytes if hosted else 0)
 
     def _lookup(self, granule: int) -> Descriptor | None:
         start, order, kind, owner = (int(found) for found in locate(self._state.heads, granule))
@@ -55,6 +57,11 @@ class Potad(Allocator):
             self._at.get(start, NONE), pins, state, bool(word >> (granule & 63) & 1),
             found.record_bytes, pieces, self._body(start),
         )  # fmt: skip
+
+    def is_cached(self, granule: int) -> bool:
+        index = self._state.heads
+        at = heads.entry_at(index, granule)
+        return bool(at != NONE and index.entries[at] & heads.CACHED)
 
     def _record(self, start: int) -> tuple[int, int, int] | None:
         """(pins, state, pieces) of the block that starts there, None without a record."""

@@ -1,9 +1,19 @@
 """Whether what came of each op may have come of it: the model, fed with events."""
 
+from collections import namedtuple
+
 from model import Model
 
-from potadlab.core.layout import CLAIMED, HELD, NONE, PUT_OFF, Outcome, Verb
+from potadlab.core.layout import CLAIMED, EVENT, HELD, NONE, OP, PUT_OFF, Outcome, Verb
 from potadlab.kinds import facts
+
+Op, Event = namedtuple("Op", OP.names), namedtuple("Event", EVENT.names)  # quicker than np.void
+_NAMES = [verb.name.lower() for verb in Verb]
+
+
+def pairs(ops, events):
+    """(Op, Event) of each op."""
+    return zip(map(Op._make, ops.tolist()), map(Event._make, events.tolist()), strict=True)
 
 
 class Judge:
@@ -19,74 +29,74 @@ class Judge:
 
     def see(self, op, event, moves):
         """moves: those of this op."""
-        getattr(self, f"_{Verb(op['verb']).name.lower()}")(op, event, moves)
+        getattr(self, f"_{_NAMES[op.verb]}")(op, event, moves)
 
     def _allocate(self, op, event, moves):
-        order = int(op["order"])
-        if event["outcome"] == Outcome.REFUSED:
+        order = op.order
+        if event.outcome == Outcome.REFUSED:
             assert not self.model.places(1 << order, 1 << order), "refused though there is room"
             return
-        granule = int(event["granule"])
+        granule = event.granule
         self._placed(granule, order)
-        self.where[int(op["handle"])], self.told[granule] = granule, int(op["kind"])
+        self.where[op.handle], self.told[granule] = granule, op.kind
 
     def _placed(self, granule, order):
         assert any(low <= granule < high for low, high in self.model.zones)
         self.model.take(granule, order)
 
     def _release(self, op, event, moves):
-        granule = self.where.get(int(op["handle"]), NONE)
+        granule = self.where.get(op.handle, NONE)
         if granule == NONE or granule in self.model.put_off:
-            assert event["outcome"] == Outcome.ABSENT
+            assert event.outcome == Outcome.ABSENT
             return
         found = self.model.release(granule)
         if found == PUT_OFF:
-            assert event["outcome"] == Outcome.PUT_OFF
+            assert event.outcome == Outcome.PUT_OFF
             return
-        assert (event["outcome"], event["granule"], event["order"]) == (0, granule, found)
-        del self.where[int(op["handle"])], self.told[granule]
+        assert (event.outcome, event.granule, event.order) == (0, granule, found)
+        del self.where[op.handle], self.told[granule]
 
     def _split(self, op, event, moves):
-        granule, order = self.where.get(int(op["handle"]), NONE), int(op["order"])
+        granule, order = self.where.get(op.handle, NONE), op.order
         whole = self.model.split(granule, order) if granule != NONE else NONE
         if granule in self.model.put_off:
             whole = NONE
         if whole == NONE:
-            assert event["outcome"] == Outcome.ABSENT
+            assert event.outcome == Outcome.ABSENT
             return
-        assert (event["outcome"], event["granule"], event["order"]) == (0, granule, whole)
+        assert (event.outcome, event.granule, event.order) == (0, granule, whole)
         kind = self.told[granule]
-        del self.where[int(op["handle"])]
+        del self.where[op.handle]
         for place in range(1 << (whole - order)):
             piece = granule + (place << order)
-            self.where[int(op["into"]) + place], self.told[piece] = piece, kind
+            self.where[op.into + place], self.told[piece] = piece, kind
 
     def _claim(self, op, event, moves):
-        granules, align_order = int(op["granules"]), int(op["align_order"])
+        granules, align_order = op.granules, op.align_order
         largest = (granules & -granules).bit_length() - 1
         tried = list(range(largest, align_order - 1, -1))
         able = [order for order in tried if self.model.places(granules, 1 << order)]
         if able:
-            assert event["order"] == able[0], "the first step that can"
-            assert event["steps"] == tried.index(able[0]) + 1
+            assert event.order == able[0], "the first step that can"
+            assert event.steps == tried.index(able[0]) + 1
             assert len(moves) == 0
         else:
-            assert event["steps"] == len(tried)
-            if event["outcome"] == Outcome.REFUSED:
+            assert event.steps == len(tried)
+            if event.outcome == Outcome.REFUSED:
                 assert len(moves) == 0, "given up, with all as it was"
                 return
             assert len(moves) > 0
-            self._moved(moves, int(event["granule"]), granules)
-        assert event["outcome"] == Outcome.DONE
-        start, order = int(event["granule"]), int(event["order"])
+            self._moved(moves, event.granule, granules)
+        assert event.outcome == Outcome.DONE
+        start, order = event.granule, event.order
         assert start % (1 << align_order) == 0
         self.model.claimed += 1
-        self.claims[int(op["handle"])] = []
+        self.claims[op.handle] = []
         for chunk in range(start, start + granules, 1 << order):
             self._placed(chunk, order)
             self.model.claims[chunk] = f"claim {self.model.claimed}"
-            self.told[chunk] = int(op["kind"])
-            self.claims[int(op["handle"])].append(chunk)
+            self.told[chunk] = op.kind
+            self.claims[op.handle].append(chunk)
 
     def _moved(self, moves, start, granules):
         """Only what may move was moved, out of the window, and all that lay in it."""
@@ -112,28 +122,28 @@ class Judge:
         assert window <= self.model.free
 
     def _release_claim(self, op, event, moves):
-        chunks = self.claims.get(int(op["handle"]))
+        chunks = self.claims.get(op.handle)
         if chunks is None:
-            assert event["outcome"] == Outcome.ABSENT
+            assert event.outcome == Outcome.ABSENT
             return
         found = {self.model.release(chunk) for chunk in chunks}
         if found == {HELD}:
-            assert event["outcome"] == Outcome.PINNED
+            assert event.outcome == Outcome.PINNED
             return
         assert HELD not in found
         assert NONE not in found
-        assert event["outcome"] == Outcome.DONE
-        for chunk in self.claims.pop(int(op["handle"])):
+        assert event.outcome == Outcome.DONE
+        for chunk in self.claims.pop(op.handle):
             del self.told[chunk]
 
     def _fail(self, op, event, moves):
-        assert event["outcome"] == self.model.fail(int(op["granule"]))
+        assert event.outcome == self.model.fail(op.granule)
 
     def _unpoison(self, op, event, moves):
-        assert event["outcome"] == self.model.unpoison(int(op["granule"]))
+        assert event.outcome == self.model.unpoison(op.granule)
 
     def _named(self, op):
-        handle, offset = int(op["handle"]), max(int(op["granule"]), 0)
+        handle, offset = op.handle, max(op.granule, 0)
         first = self.claims[handle][0] if handle in self.claims else self.where.get(handle, NONE)
         return first if first == NONE else first + offset
 
@@ -141,31 +151,31 @@ class Judge:
         granule = self._named(op)
         holder = self.model.holder(granule)
         can = holder != NONE and self.facts["record_bytes"][self.told[holder]] > 0
-        assert event["outcome"] == self.model.pin(granule, can)
+        assert event.outcome == self.model.pin(granule, can)
 
     def _unpin(self, op, event, moves):
         granule = self._named(op)
         outcome, order = self.model.unpin(granule)
-        assert event["outcome"] == outcome
+        assert event.outcome == outcome
         if outcome == Outcome.RELEASED:
-            assert event["order"] == order
-            del self.told[self.where.pop(int(op["handle"]))]
+            assert event.order == order
+            del self.told[self.where.pop(op.handle)]
 
     def _migrate(self, op, event, moves):
-        handle = int(op["handle"])
+        handle = op.handle
         granule = self.where.get(handle, NONE)
         if handle in self.claims:
-            assert event["outcome"] == Outcome.UNMOVABLE
+            assert event.outcome == Outcome.UNMOVABLE
         elif granule == NONE:
-            assert event["outcome"] == Outcome.ABSENT
+            assert event.outcome == Outcome.ABSENT
         elif self.model.stays(granule) or not self.facts["movable"][self.told[granule]]:
-            assert event["outcome"] == Outcome.UNMOVABLE
+            assert event.outcome == Outcome.UNMOVABLE
         else:
             size = 1 << self.model.live[granule]
-            if event["outcome"] == Outcome.REFUSED:
+            if event.outcome == Outcome.REFUSED:
                 assert not self.model.places(size, size)
                 return
-            to = int(event["granule"])
+            to = event.granule
             assert [(int(m["granule"]), int(m["to"])) for m in moves] == [(granule, to)]
             assert to in self.model.places(size, size)
             self.model.move(granule, to)
