@@ -373,7 +373,7 @@ class Hand(Panel):
         before, after = self.held[name], Held.now(allocator)
         self.held[name] = after
         last = allocator.history[-1] if allocator.history else None
-        live = f"now {len(after.live):,} live blocks"
+        live = f"now {len(after.live):,} live block{'' if len(after.live) == 1 else 's'}"
         said = live if last is None else last.words if last.ok else f"{last.words}: refused"
         self._note(
             [f"{name}, by code: " + "; ".join(filter(None, [said, before.turned_into(after)]))]

@@ -84,6 +84,47 @@ class Page:
             )
         )
 
+    def point(self, figure: str, x: float, y: float) -> tuple[float, float]:
+        """Where on the screen a point of a figure lies, given in its own units."""
+        return tuple(
+            self.page.evaluate(
+                """([name, x, y]) => {
+                  const found = [];
+                  const walk = (view) => {
+                    if (view.model.name === name) found.push(view);
+                    for (const child of view.children()) walk(child);
+                  };
+                  for (const root of Bokeh.index) walk(root);
+                  const { el, frame } = found[found.length - 1];
+                  const box = el.getBoundingClientRect();
+                  return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)];
+                }""",
+                [figure, x, y],
+            )
+        )
+
+    def columns(self, model: str) -> dict[str, list]:
+        """The columns of a source, by the Python expression that names it, as the page has them."""
+        return self.page.evaluate(
+            """(id) => {
+              const found = Bokeh.documents.map((each) => each.get_model_by_id(id));
+              const data = Object.entries(found.find((model) => model).data);
+              return Object.fromEntries(data.map(([name, column]) => [name, Array.from(column)]));
+            }""",
+            self.python(f"{model}.id"),
+        )
+
+    def open(self, address: str) -> None:
+        """Open a notebook and run it from top to bottom."""
+        self.page.goto(address)
+        self.page.wait_for_function(
+            "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+            " === 'idle'"
+        )
+        self.page.evaluate("window.jupyterapp.shell.collapseLeft()")
+        self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_selector(".potadlab .bk-Figure")
+
     def outputs(self) -> list[dict]:
         """Outputs of all cells of the notebook."""
         return self.page.evaluate(
