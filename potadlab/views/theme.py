@@ -117,10 +117,11 @@ def kind_colour(number: int) -> str:
     return KINDS[number].colour if FIRST_KIND + number < FURTHER_KINDS else FURTHER_COLOUR
 
 
-def legend_sizes(granule_bytes: int) -> list[tuple[str, str]]:
-    """(colour, label) of the sizes a space of such granules can have."""
+def legend_sizes(granule_bytes: int, space_bytes: int = 1 << 62) -> list[tuple[str, str]]:
+    """(colour, label) of the sizes that blocks of such granules can have in a space."""
     first = 1 if granule_bytes >= 4 * KIB else 0
-    return [(size.colour, size.label) for size in SIZES[first:]]
+    fitting = [size for size in SIZES[first:] if size.bytes_min <= space_bytes]
+    return [(size.colour, size.label) for size in fitting]
 
 
 def legend_kinds(present: np.ndarray) -> list[tuple[str, str]]:
