@@ -24,6 +24,7 @@ from .errors import (
 if TYPE_CHECKING:
     from . import dashboard as lab
     from .ageing import age_swap
+    from .bundled import datasets
     from .kinds import Kind
     from .potad import Buddy, Potad
     from .report import replay
@@ -55,6 +56,7 @@ __all__ = [
     "Trace",
     "UnknownName",
     "age_swap",
+    "datasets",
     "lab",
     "replay",
 ]
@@ -68,6 +70,7 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "SwapFile": ("potadlab.swap", "SwapFile"),
     "Trace": ("potadlab.traces", "Trace"),
     "age_swap": ("potadlab.ageing", "age_swap"),
+    "datasets": ("potadlab.bundled", "datasets"),
     "lab": ("potadlab.dashboard", None),
     "replay": ("potadlab.report", "replay"),
 }
