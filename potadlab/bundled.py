@@ -36,9 +36,14 @@ def memory_maps() -> dict[str, Path]:
     return {file.name.removesuffix(".map.txt"): file for file in files}
 
 
+def notebooks() -> dict[str, Path]:
+    """Bundled notebooks by name, in alphabetical order."""
+    return {file.stem: file for file in sorted(folder("notebooks").glob("*.ipynb"))}
+
+
 def notebook(name: str) -> Path:
     """One bundled notebook, as "lab".  Raises UnknownName, which lists those there are."""
-    return _one({file.stem: file for file in folder("notebooks").glob("*.ipynb")}, name, "notebook")
+    return _one(notebooks(), name, "notebook")
 
 
 def _one(files: dict[str, Path], name: str, what: str) -> Path:
