@@ -7,40 +7,71 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
+    BadAddress,
+    BadKind,
     BadSize,
     BadSpace,
+    BadSwap,
     BadTrace,
+    NoDescriptor,
+    NotLive,
+    OutOfSpace,
+    Pinned,
     PotadError,
     UnknownName,
 )
 
 if TYPE_CHECKING:
     from . import dashboard as lab
+    from .ageing import age_swap
+    from .bundled import datasets
+    from .kinds import Kind
+    from .potad import Buddy, Potad
     from .report import replay
     from .session import Session
+    from .swap import SwapFile
     from .traces import Trace, import_file
     from .units import Space
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BadAddress",
+    "BadKind",
     "BadSize",
     "BadSpace",
+    "BadSwap",
     "BadTrace",
+    "Buddy",
+    "Kind",
+    "NoDescriptor",
+    "NotLive",
+    "OutOfSpace",
+    "Pinned",
+    "Potad",
     "PotadError",
     "Session",
     "Space",
+    "SwapFile",
     "Trace",
     "UnknownName",
+    "age_swap",
+    "datasets",
     "import_file",
     "lab",
     "replay",
 ]
 
 _LAZY = {  # name: where it stands; no attribute means the module itself
+    "Buddy": ("potadlab.potad", "Buddy"),
+    "Kind": ("potadlab.kinds", "Kind"),
+    "Potad": ("potadlab.potad", "Potad"),
     "Session": ("potadlab.session", "Session"),
     "Space": ("potadlab.units", "Space"),
+    "SwapFile": ("potadlab.swap", "SwapFile"),
     "Trace": ("potadlab.traces", "Trace"),
+    "age_swap": ("potadlab.ageing", "age_swap"),
+    "datasets": ("potadlab.bundled", "datasets"),
     "import_file": ("potadlab.traces", "import_file"),
     "lab": ("potadlab.dashboard", None),
     "replay": ("potadlab.report", "replay"),

@@ -30,9 +30,20 @@ def dataset(name: str) -> Path:
     return _one(datasets(), name, "dataset")
 
 
+def memory_maps() -> dict[str, Path]:
+    """Bundled memory maps of real machines by name, in alphabetical order."""
+    files = sorted(folder("datasets").glob("*.map.txt"))
+    return {file.name.removesuffix(".map.txt"): file for file in files}
+
+
+def notebooks() -> dict[str, Path]:
+    """Bundled notebooks by name, in alphabetical order."""
+    return {file.stem: file for file in sorted(folder("notebooks").glob("*.ipynb"))}
+
+
 def notebook(name: str) -> Path:
     """One bundled notebook, as "lab".  Raises UnknownName, which lists those there are."""
-    return _one({file.stem: file for file in folder("notebooks").glob("*.ipynb")}, name, "notebook")
+    return _one(notebooks(), name, "notebook")
 
 
 def _one(files: dict[str, Path], name: str, what: str) -> Path:

@@ -149,14 +149,17 @@ def _check_names(
     allocators: tuple[str, ...], lookups: tuple[str, ...], space: Space | None
 ) -> None:
     """Raises UsageError, before any work, for a name that is not there or cannot serve."""
-    from .core.allocators import ALLOCATORS
     from .core.lookups import LOOKUPS
+    from .runs import chosen
 
-    for names, known in ((allocators, ALLOCATORS), (lookups, LOOKUPS)):
-        for name in names:
-            if name not in known:
-                raise click.UsageError(f"no {name!r} is there: choose among {', '.join(known)}")
-    if space and "recorded" in allocators:
+    try:
+        wanted = [chosen(spec).allocator for spec in allocators]
+    except UnknownName as error:
+        raise click.UsageError(str(error)) from None
+    for name in lookups:
+        if name not in LOOKUPS:
+            raise click.UsageError(f"no {name!r} is there: choose among {', '.join(LOOKUPS)}")
+    if space and any(allocator.needs_record for allocator in wanted):
         raise click.UsageError("recorded needs the recorded machine's memory: leave --space out")
 
 

@@ -17,5 +17,33 @@ class BadSpace(PotadError):
     """A space too small for the trace, or malformed."""
 
 
+class OutOfSpace(PotadError):
+    """Nothing free that would serve."""
+
+
+class NotLive(PotadError):
+    """No live block is there, or not this one, or not from its start."""
+
+
+class BadAddress(PotadError):
+    """An address outside of what is in service."""
+
+
+class Pinned(PotadError):
+    """A pin holds the block where it is."""
+
+
+class NoDescriptor(PotadError):
+    """A block of a kind without a descriptor has nothing to count or write on."""
+
+
+class BadSwap(PotadError):
+    """A file cannot be used as swap, or does not hold what was swapped out to it."""
+
+
 class UnknownName(PotadError):
     """No allocator, lookup, kind or dataset of this name."""
+
+
+class BadKind(PotadError):
+    """A kind that cannot be registered."""

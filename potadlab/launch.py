@@ -1,4 +1,4 @@
-"""Open JupyterLab on the dashboard: a private copy of the notebook, this environment's kernel.
+"""Open JupyterLab on the dashboard: private copies of the notebooks, this environment's kernel.
 
 The server listens on localhost, asks for a token, and keeps its workspace apart from the user's
 other Jupyter.  The notebook shown is a copy, so that saving it never changes the installed or
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
-from .bundled import notebook
+from .bundled import notebooks
 from .errors import PotadError
 from .files import write
 
@@ -37,7 +37,9 @@ def open_lab(port: int | None, browser: bool) -> None:
     Raises PotadError if the port is taken or the user's folder cannot be written.
     """
     try:
-        copy = fresh_copy(notebook("lab"), user_folder() / "notebooks")
+        folder = user_folder() / "notebooks"
+        for source in notebooks().values():
+            fresh_copy(source, folder)
         kernels = write_kernelspec(user_folder() / "jupyter")
     except OSError as error:
         raise PotadError(
@@ -52,7 +54,7 @@ def open_lab(port: int | None, browser: bool) -> None:
     url = f"http://127.0.0.1:{port}/lab/tree/{LAB}?token={token}"
     sys.stderr.write(f"In a few seconds the lab opens at\n    {url}\nStop it with Ctrl-C, twice.\n")
     sys.stderr.flush()
-    _serve(server_arguments(copy.parent, port, browser))
+    _serve(server_arguments(folder, port, browser))
 
 
 def _serve(arguments: list[str]) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from . import kinds
 from .core import allocators, census, fold
+from .core.allocators import Allocator, Chosen
 from .core.interface import check
-from .core.layout import BLOCK, EVENT, NONE, POISON, Outcome, Verb
+from .core.layout import BLOCK, EVENT, MOVE, NONE, POISON, Flag, Outcome, Verb
+from .core.mapped import mapped
 from .core.replay import begin, replay
 from .errors import UnknownName
-from .metrics.descriptors import record_bytes_of_kinds
+from .grouping import groups_of
 from .units import Space
 
 # A BLOCK[] is kept this often, and any moment is one stretch of events away: about 20 ms of folding
@@ -34,44 +37,57 @@ class Case:
     @property
     def ranges(self) -> np.ndarray:
         """i8[n, 2]: granules in service at the start."""
-        return np.array(self.space.ranges, np.int64).reshape(-1, 2)
+        return np.array(self.space.in_service, np.int64).reshape(-1, 2)
 
     def room(self) -> np.ndarray:
         """The ranges, and room for those that the ops add."""
         added = int(np.count_nonzero(self.ops["verb"] == Verb.ADD_MEMORY))
         return np.concatenate([self.ranges, np.zeros((added, 2), np.int64)])
 
+    def moves(self) -> np.ndarray:
+        """MOVE[], zero: room for all that the ops can move."""
+        ops = self.ops
+        claims = (ops["verb"] == Verb.CLAIM) & (ops["flags"] & Flag.MAY_MIGRATE != 0)
+        single = int(np.count_nonzero(ops["verb"] == Verb.MIGRATE))
+        return mapped(int((ops["granules"][claims] + 2).sum()) + single, MOVE)
+
     @property
     def zones(self) -> np.ndarray:
-        """i8[n, 2] in order of trial: from the top down, as Linux's zonelist."""
-        return np.array([(z.start, z.end) for z in reversed(self.space.zones)], np.int64)
+        """i8[n, 2] in order of trial."""
+        return np.array([(zone.start, zone.end) for zone in self.space.zones], np.int64)
 
 
-def begun(name: str, case: Case) -> tuple[Any, np.ndarray]:
+def chosen(spec: str) -> Chosen:
+    """The allocator and options that `spec` names; raises UnknownName."""
+    try:
+        return allocators.choose(spec)
+    except ValueError as error:
+        raise UnknownName(str(error)) from None
+
+
+def begun(spec: str, case: Case) -> tuple[Any, np.ndarray]:
     """(state, where): an allocator in which the start is live and nothing has happened yet."""
-    makers: dict[str, Any] = {**allocators.ALLOCATORS, "null": allocators.NULL}
-    if name not in makers:
-        known = ", ".join(allocators.ALLOCATORS)
-        raise UnknownName(f"allocator {name!r} is not there: choose among {known}")
-    state = makers[name](case.zones, record_bytes_of_kinds())
     where = np.full(case.handles, NONE, np.int64)
+    state = chosen(spec).new(case.zones, kinds.facts())
     begin(state, case.ranges, case.start, where)
     return state, where
 
 
-def _replayed(name: str, case: Case) -> tuple[Any, np.ndarray, float]:
-    """(state, EVENT[], seconds) of replaying the ops; the start and compiling are not timed."""
-    state, where = begun(name, case)
-    events = np.zeros(len(case.ops), EVENT)
-    replay(state, case.ops[:0], where, events[:0], case.room(), case.zones)  # compile before
-    room, before = case.room(), time.perf_counter()
-    replay(state, case.ops, where, events, room, case.zones)
-    return state, events, time.perf_counter() - before
+def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float]:
+    """(state, EVENT[], MOVE[], seconds) of replaying the ops; start and compiling are not timed."""
+    state, where = begun(spec, case)
+    groups = groups_of(case.ops, chosen(spec).words.get("groups", "none"), case.handles)
+    events, moves = np.zeros(len(case.ops), EVENT), case.moves()
+    rest = (moves, case.room(), case.zones)
+    replay(state, case.ops[:0], groups[:0], where, events[:0], *rest)  # compile before
+    before = time.perf_counter()
+    moved = replay(state, case.ops, groups, where, events, *rest)
+    return state, events, moves[:moved].copy(), time.perf_counter() - before
 
 
-def replay_seconds(name: str, case: Case) -> float:
+def replay_seconds(spec: str, case: Case) -> float:
     """Seconds that replaying the ops takes, the start not counted."""
-    return _replayed(name, case)[2]
+    return _replayed(spec, case)[3]
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ class Run:
     name: str
     case: Case
     events: np.ndarray  # EVENT[]
+    moves: np.ndarray  # MOVE[], what claims moved out of their way
     seconds: float
     named: np.ndarray  # NAMED[handle]
     census: Census
@@ -113,11 +130,13 @@ class Run:
 
     def _fold(self, done: int, blocks: np.ndarray, index: int) -> np.ndarray:
         ops, events = self.case.ops[done:index], self.events[done:index]
-        moves = np.empty(fold.count_changes(ops, events), fold.CHANGE)
-        fold.changes(ops, events, moves)
-        moves = moves[np.argsort(moves["granule"], kind="stable")]
-        after = np.empty(len(blocks) + len(moves), BLOCK)
-        return after[: fold.merge(blocks, moves, self.named, after)]
+        first, last = np.searchsorted(self.moves["op"], [done, index])
+        moves = self.moves[first:last]
+        changes = np.empty(fold.count_changes(ops, events, moves), fold.CHANGE)
+        fold.changes(ops, events, moves, done, changes)
+        changes = changes[np.argsort(changes["granule"], kind="stable")]
+        after = np.empty(len(blocks) + len(changes), BLOCK)
+        return after[: fold.merge(blocks, changes, self.named, after)]
 
     def keep_checkpoints(self) -> None:
         """Fold the whole run once, keeping a BLOCK[] every CHECKPOINT_OPS ops."""
@@ -198,22 +217,23 @@ def _live_granules_max(run: Run) -> int:
     done = events["outcome"] == Outcome.DONE
     signs[done & np.isin(ops["verb"], (Verb.ALLOCATE, Verb.CLAIM))] = 1
     signs[done & np.isin(ops["verb"], (Verb.RELEASE, Verb.RELEASE_CLAIM))] = -1
+    signs[events["outcome"] == Outcome.RELEASED] = -1
     start = (np.int64(1) << run.case.start["order"].astype(np.int64)).sum()
     return int(start + max(np.cumsum(sizes * signs).max(initial=0), 0))
 
 
-def run_allocator(name: str, case: Case, samples: int = 400, check_end: bool = False) -> Run:
-    """Replay the case in the allocator `name`; `check_end` asserts its invariants afterwards."""
-    state, events, seconds = _replayed(name, case)
+def run_allocator(spec: str, case: Case, samples: int = 400, check_end: bool = False) -> Run:
+    """Replay the case in the allocator of `spec`; `check_end` asserts its invariants afterwards."""
+    state, events, moves, seconds = _replayed(spec, case)
     if check_end:
         check(state)
     named = np.zeros(case.handles, fold.NAMED)
     fold.name_handles(case.start, case.ops, named)
     fold.name_pieces(case.ops, events, named)
-    counted = _take_census(name, case, events, named, samples)
-    run = Run(
-        name, case, events, seconds, named, counted, _bytes(name, state, case, events, counted)
-    )
+    allocator = chosen(spec).allocator
+    counted = _take_census(allocator, case, events, moves, named, samples)
+    sizes = _bytes(allocator, state, case, events, counted)
+    run = Run(spec, case, events, moves, seconds, named, counted, sizes)
     run.keep_checkpoints()
     return run
 
@@ -227,10 +247,15 @@ def _sample_points(case: Case, samples: int) -> np.ndarray:
 
 
 def _take_census(
-    name: str, case: Case, events: np.ndarray, named: np.ndarray, samples: int
+    allocator: Allocator,
+    case: Case,
+    events: np.ndarray,
+    moves: np.ndarray,
+    named: np.ndarray,
+    samples: int,
 ) -> Census:
     at = _sample_points(case, samples).astype(np.int64)
-    order_max = allocators.ORDERS_MAX.get(name, census.ORDERS - 1)
+    order_max = census.ORDERS - 1 if allocator.order_max is None else allocator.order_max
     counts = census.new(case.zones, order_max)
     table = census.Samples(
         at,
@@ -242,9 +267,8 @@ def _take_census(
     failures = int(np.count_nonzero(case.ops["verb"] == Verb.FAIL))
     order = max((2 << 20) // case.space.granule_bytes, 1).bit_length() - 1
     census.begin(counts, case.ranges, case.start)
-    census.count(
-        counts, case.ops, events, named, np.zeros(failures, np.int64), table, order, unusable
-    )
+    poison = np.zeros(failures, np.int64)
+    census.count(counts, case.ops, events, moves, named, poison, table, order, unusable)
     return Census(
         at,
         case.ops["time_ns"][np.minimum(at, len(case.ops) - 1)] if len(case.ops) else at,
@@ -256,11 +280,11 @@ def _take_census(
 
 
 def _bytes(
-    name: str, state: Any, case: Case, events: np.ndarray, counted: Census
+    allocator: Allocator, state: Any, case: Case, events: np.ndarray, counted: Census
 ) -> dict[str, int]:
     """Bytes of each structure at the end; what a name of Linux's holds in one stands under one."""
     added = case.ops["granules"][
         (case.ops["verb"] == Verb.ADD_MEMORY) & (events["outcome"] == Outcome.DONE)
     ]
     granules = case.space.bytes // case.space.granule_bytes + int(added.sum())
-    return allocators.bytes_of(name, state, int(counted.live_blocks[-1].sum()), granules)
+    return allocator.bytes_of(state, int(counted.live_blocks[-1].sum()), granules)

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .core.allocators import ALLOCATORS, ORDERS_MAX
+from .core.allocators import ALLOCATORS
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
 from .kinds import KIND, KINDS
-from .runs import Case, run_allocator
+from .runs import Case, chosen, run_allocator
 from .traces.trace import Trace
 from .units import KIB, Space, format_size
 
-BUDDY_ORDER_MAX = ORDERS_MAX["buddy"]
 Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
 
 
@@ -252,7 +251,7 @@ class Session:
             size_bytes=granules * unit,
             chunk_bytes=unit << int(event["order"]),
             steps=steps,
-            words=_claim_words(name, outcome, format_size(unit << BUDDY_ORDER_MAX)),
+            words=_claim_words(name, outcome),
         )
 
     def _check_moment(self, index: int) -> None:
@@ -289,16 +288,11 @@ class Session:
         return len(self._added)
 
 
-def _claim_words(name: str, outcome: Outcome, largest: str) -> str:
+def _claim_words(name: str, outcome: Outcome) -> str:
     if outcome == Outcome.DONE:
         return "found"
-    if name == "buddy" and outcome == Outcome.IGNORED:
-        return f"not tried: the buddy core gives one block, a power of two of at most {largest}"
-    if outcome == Outcome.IGNORED:
-        return "a record cannot answer a claim"
-    if name == "buddy":
-        return "no free block of this size"
-    return "given up: not as many free chunks in a row, down to the alignment"
+    allocator = chosen(name).allocator
+    return allocator.claim_untried if outcome == Outcome.IGNORED else allocator.claim_refused
 
 
 def _check_memory(space: Space, names: list[str]) -> None:
@@ -306,8 +300,10 @@ def _check_memory(space: Space, names: list[str]) -> None:
 
     Every free block of MAX_PAGE_ORDER touches a page of them, and a quarter of one of the census.
     """
-    blocks = space.bytes // space.granule_bytes >> BUDDY_ORDER_MAX
-    needed = blocks * 5 * KIB * sum(name in ORDERS_MAX for name in names)
+    granules = space.bytes // space.granule_bytes
+    orders_max = [chosen(name).allocator.order_max for name in names]
+    blocks = sum(granules >> order for order in orders_max if order is not None)
+    needed = blocks * 5 * KIB
     try:
         told = Path("/proc/meminfo").read_text().partition("MemAvailable:")[2].split()
     except OSError:
@@ -321,9 +317,7 @@ def _check_memory(space: Space, names: list[str]) -> None:
 
 def _check_names(names: list[str]) -> None:
     for name in names:
-        if name not in ALLOCATORS:
-            known = ", ".join(ALLOCATORS)
-            raise UnknownName(f"allocator {name!r} is not there: choose among {known}")
+        chosen(name)
     if not names:
         raise UnknownName(f"no allocator chosen: choose among {', '.join(ALLOCATORS)}")
 
@@ -335,7 +329,7 @@ def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> 
     _check_memory(space, names)
     if not custom:
         return
-    if "recorded" in names:
+    if any(chosen(name).allocator.needs_record for name in names):
         raise BadSpace(
             f"`recorded` needs the recorded machine ({format_size(trace.space.bytes)}): "
             "leave the space out, or leave `recorded` out"

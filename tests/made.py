@@ -3,6 +3,7 @@
 import numpy as np
 
 from potadlab.core.layout import BLOCK, NONE, OP, Verb
+from potadlab.errors import BadSize, BadSpace
 from potadlab.units import Space, Zone
 
 
@@ -60,6 +61,14 @@ def blocks_of(*rows):
 
 
 def space_of(ranges, *zones, granule_bytes=4096):
-    """A space of these ranges; zones as (start, end), from the lowest up."""
+    """A space of these ranges; zones as (start, end), in order of trial."""
     named = tuple(Zone(f"zone {number}", *zone) for number, zone in enumerate(zones))
     return Space("made by hand", granule_bytes, tuple(ranges), named)
+
+
+def made(make):
+    """(what `make` gives, ""), or (None, what it says of a size or a space that cannot be)."""
+    try:
+        return make(), ""
+    except (BadSize, BadSpace) as refused:
+        return None, str(refused)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from potadlab import launch
-from potadlab.bundled import notebook
+from potadlab.bundled import notebook, notebooks
 from potadlab.errors import PotadError
 
 STARTED_WITHIN_S = 240  # the core is compiled first, if it is not yet
@@ -120,7 +120,8 @@ def test_the_lab_serves_a_copy_behind_a_token(lab):
         .decode()
     )
     assert '"name": "potadlab"' in page  # the extension that runs the notebook
-    assert (folder / "potadlab" / "notebooks" / "lab.ipynb").exists()
+    there = {path.stem for path in (folder / "potadlab" / "notebooks").glob("*.ipynb")}
+    assert there == set(notebooks())
     request = urllib.request.Request(
         f"{address}/api/kernelspecs", headers={"Authorization": f"token {token}"}
     )

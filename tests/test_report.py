@@ -88,8 +88,8 @@ def test_table_has_a_row_per_allocator_with_units(run):
     assert "cold" in table.headline(run.session)
 
 
-def test_times_need_ops(trace):
-    assert table.caption({}).startswith("Open loop")
+def test_times_need_ops(run):
+    assert table.caption(run.session, {}).startswith("Open loop")
     assert table._time({}) == "-"
 
 

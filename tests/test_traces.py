@@ -337,7 +337,7 @@ def test_a_bundled_trace_replays_at_its_recorded_places(name):
     trace = bundled_trace(name)
     free, unserved = b"\1", b"\0"
     state = bytearray(trace.space.granules)  # 0 out of service, 1 free, 2 live
-    for begin, end in trace.space.ranges:
+    for begin, end in trace.space.in_service:
         state[begin:end] = free * (end - begin)
     sizes = np.int64(1) << trace.start["order"].astype(np.int64)
     ends = trace.start["granule"] + sizes
@@ -389,8 +389,8 @@ def test_a_cold_start_has_the_same_ops_and_no_blocks():
 
 def test_the_recorded_machine_has_its_holes():
     space = bundled_trace("compile_redis").space
-    assert [zone.name for zone in space.zones] == ["DMA", "DMA32", "Normal"]
-    ranges = set(space.ranges)
+    assert [zone.name for zone in space.zones] == ["Normal", "DMA32", "DMA"]
+    ranges = set(space.in_service)
     assert (15464, 0xC0000) in ranges  # up to the PCI hole
     assert (0x100000, 2457600) in ranges  # sections above are not initialised yet
 
@@ -490,7 +490,7 @@ def test_a_snapshot_beside_the_trace_makes_the_start(tmp_path):
         *[(0x118, 3, file), (0x120, 3, file)],  # no block crosses zones
     ]
     assert trace.boundaries_assumed == 5
-    assert trace.space.ranges == ((0x100, 0x10C), (0x110, 0x128))
+    assert trace.space.in_service == ((0x100, 0x10C), (0x110, 0x128))
     assert trace.start["handle"][[4, 5]].tolist() == trace.ops["handle"][[4, 1]].tolist()
     assert sorted(trace.start["handle"]) == [1, 3, *range(4, 11)]  # 0 and 2 are the allocs'
     assert trace.handles == 11
@@ -502,7 +502,7 @@ def test_a_snapshot_beside_the_trace_makes_the_start(tmp_path):
 
 def test_without_snapshot_and_zones_the_space_ends_at_a_gib(tmp_path):
     trace = Trace.read(write_trace(tmp_path / "t.parquet", [(1, 0x40000, 3), (0, 5, 0)]))
-    assert trace.space.ranges == ((0, 0x80000),)
+    assert trace.space.in_service == ((0, 0x80000),)
     assert trace.counts["live_at_start"] == 1
     assert trace.info()["duration_s"] == 1e-9
 

@@ -25,15 +25,17 @@ import numpy as np
 from . import interface, tree
 from ._jit import inlined, kernel
 from .bits import largest_order, trailing_zeros
-from .layout import NONE, POISON, PUT_OFF, Outcome
+from .layout import DESCRIPTOR, HELD, NONE, POISON, PUT_OFF, Outcome
 from .lookups import heads
-from .lookups.heads import CACHED, PIECE, POISONED, RELEASED, Heads
+from .lookups.heads import CACHED, CHUNK, PIECE, POISONED, RELEASED, Heads
 from .mapped import mapped
 from .tree import Tree
 
 CACHED_ORDERS = 4  # as Linux's per-CPU lists: orders 0..3
 CACHE_BLOCKS = 128  # room of a stack of order 0; order k has 2**k times less
 STOLEN, CHANGED = 0, 1  # in `counts`: blocks stolen from another group, chunks that changed it
+_UNCACHED = PIECE | POISONED | CHUNK  # blocks that never go to a front cache
+_STAYS = CACHED | POISONED | RELEASED | CHUNK  # blocks that are not moved
 
 
 class Blocks(NamedTuple):
@@ -46,15 +48,16 @@ class Blocks(NamedTuple):
     counts: np.ndarray  # i8[2]  STOLEN, CHANGED
     cpus: int  # 0: no front caches
     chunk_order: int  # of what belongs to one group; at least 6
+    hosted: int  # 1: records take their memory from the space
 
 
-def new(state_class, zones, record_bytes, cpus=0, groups=0, tight=False, chunk_order=9):
+def new(state_class, zones, kinds, cpus=0, groups=0, tight=False, chunk_order=9, hosted=0):
     """A state over `zones` (i8[n, 2], granules, in order of trial) with nothing in service."""
     granules = int(zones.max())
     caches = max(cpus, 1) * (groups + 1) * CACHED_ORDERS
     return state_class(
         tree.new(zones, groups + 1, tight),
-        heads.new(granules, record_bytes),
+        heads.new(granules, kinds, hosted),
         mapped(granules // 64 + 1, "u8"),
         mapped((granules >> chunk_order) + 1, "u1"),
         np.zeros((caches, CACHE_BLOCKS), np.int64),
@@ -62,6 +65,7 @@ def new(state_class, zones, record_bytes, cpus=0, groups=0, tight=False, chunk_o
         np.zeros(2, np.int64),
         cpus,
         chunk_order,
+        int(hosted > 0),
     )
 
 
@@ -183,6 +187,12 @@ def take(state, part, granule, order, kind, owner):
     heads.store(state.heads, granule, order, kind, owner)
 
 
+@kernel
+def untake(state, granule):
+    """Give a live block that nobody has seen yet back to the tree."""
+    _free(state, heads.entry_at(state.heads, granule), granule)
+
+
 @inlined
 def release(state, granule, cpu):
     at = heads.entry_at(state.heads, granule)
@@ -192,10 +202,12 @@ def release(state, granule, cpu):
     if entry & (CACHED | RELEASED) != np.uint64(0) or heads.kind_of(entry) == POISON:
         return np.int64(NONE)
     if heads.pins(state.heads, at) > 0:
+        if entry & CHUNK != np.uint64(0):
+            return np.int64(HELD)
         state.heads.entries[at] = entry | RELEASED
         return np.int64(PUT_OFF)
     order = heads.order_of(entry)
-    if state.cpus > 0 and order < CACHED_ORDERS and entry & (PIECE | POISONED) == np.uint64(0):
+    if state.cpus > 0 and order < CACHED_ORDERS and entry & _UNCACHED == np.uint64(0):
         _push(state, granule, order, cpu)
     else:
         _free(state, at, granule)
@@ -207,10 +219,17 @@ def _free(state, at, granule):
     """Give the block of entry `at`, live or cached, back to the tree."""
     entry = heads.forget(state.heads, at)
     heads.drop_record(state.heads, entry)
-    order, part = heads.order_of(entry), part_of(state, granule)
     if entry & POISONED != np.uint64(0):
-        _give_around_poison(state, granule, order)
-    elif order >= state.chunk_order or state.tree.groups == 1:
+        _give_around_poison(state, granule, heads.order_of(entry))
+    else:
+        _give(state, granule, heads.order_of(entry))
+
+
+@kernel
+def _give(state, granule, order):
+    """Free an extent of a block's size that is in no block and holds nothing failed."""
+    part = part_of(state, granule)
+    if order >= state.chunk_order or state.tree.groups == 1:
         tree.put(state.tree, part, granule, order, True)
     else:
         _put_free(state, part, granule, order)
@@ -224,7 +243,9 @@ def split(state, granule, order):
         return whole_order
     part = part_of(state, granule)
     for piece in range(np.int64(1) << (whole_order - order)):
-        tree.enter(state.tree, part, granule + (piece << order), order)
+        first = granule + (piece << order)
+        tree.enter(state.tree, part, first, order)
+        _note_poison(state, heads.entry_at(state.heads, first))
     return whole_order
 
 
@@ -243,8 +264,14 @@ def pin(state, granule):
         return np.int64(Outcome.ABSENT)
     if heads.kind_of(state.heads.entries[at]) == POISON:
         return np.int64(Outcome.ABSENT)
-    if state.heads.entries[at] & PIECE != np.uint64(0) or not heads.add_pins(state.heads, at, 1):
-        return np.int64(Outcome.IGNORED)  # no record, or none of its own, to count on
+    entry = state.heads.entries[at]
+    if state.heads.arenas[heads.kind_of(entry)]["record_bytes"] == 0:
+        return np.int64(Outcome.IGNORED)  # nothing to count on
+    if entry & (PIECE | CHUNK) == PIECE:  # a piece moves and goes alone, so it counts alone
+        if not ready_record(state, heads.kind_of(entry)):
+            return np.int64(Outcome.REFUSED)
+        heads.own_record(state.heads, at)
+    heads.add_pins(state.heads, at, 1)
     return np.int64(Outcome.DONE)
 
 
@@ -252,12 +279,13 @@ def pin(state, granule):
 def unpin(state, granule):
     at = _entry_inside(state, granule)
     if at == NONE or heads.pins(state.heads, at) == 0:
-        return np.int64(Outcome.ABSENT)
+        return np.int64(Outcome.ABSENT), np.int64(NONE)
     heads.add_pins(state.heads, at, -1)
-    if heads.pins(state.heads, at) > 0 or state.heads.entries[at] & RELEASED == np.uint64(0):
-        return np.int64(Outcome.DONE)
+    entry = state.heads.entries[at]
+    if heads.pins(state.heads, at) > 0 or entry & RELEASED == np.uint64(0):
+        return np.int64(Outcome.DONE), np.int64(NONE)
     _free(state, at, heads.start_of(state.heads, at))
-    return np.int64(Outcome.RELEASED)
+    return np.int64(Outcome.RELEASED), heads.order_of(entry)
 
 
 # ---- front caches ---------------------------------------------------------------------------
@@ -330,6 +358,228 @@ def drain(state):
     return drained
 
 
+# ---- hosted arenas --------------------------------------------------------------------------
+
+
+@kernel
+def ready_record(state, kind):
+    """See that a record of this kind can be taken; False where there is no memory for it."""
+    if heads.has_record(state.heads, kind):
+        return True
+    order = state.heads.arenas[kind]["slab_order"]
+    found, part = place(state, order, np.int64(0))
+    if found == NONE and make_room(state) > 0:
+        found, part = place(state, order, np.int64(0))
+    if found == NONE:
+        return False
+    take(state, part, found, order, np.int64(DESCRIPTOR), np.int64(NONE))
+    heads.add_slab(state.heads, kind, found)
+    return True
+
+
+@kernel
+def make_room(state):
+    """Give back what is kept for later, cached blocks and empty slabs; return how many blocks."""
+    freed = drain(state)
+    if state.hosted:
+        for kind in range(len(state.heads.arenas)):
+            if state.heads.arenas[kind]["slab_records"] > 0:
+                freed += shrink(state, kind)
+    return freed
+
+
+@kernel
+def shrink(state, kind):
+    """Give back the slabs of a hosted arena whose records are all free; return how many."""
+    arena, slabs = state.heads.arenas[kind], state.heads.slabs
+    base, each = arena["base"], arena["slab_records"]
+    for slab in range(arena["slabs"]):
+        slabs[base + slab]["free"] = 0
+    if arena["fresh"] < arena["room"]:
+        slabs[base + arena["fresh"] // each]["free"] = arena["room"] - arena["fresh"]
+    number = arena["free"] - 1
+    while number >= 0:
+        slabs[base + number // each]["free"] += 1
+        number = state.heads.records[base + number]["owner"] - 1
+    return _give_slabs(state, arena, base, each)
+
+
+@kernel
+def _give_slabs(state, arena, base, each):
+    """Take the records of wholly free slabs off the free list, then give the slabs back."""
+    slabs, kept, number = state.heads.slabs, np.int64(0), arena["free"] - 1
+    while number >= 0:
+        record = state.heads.records[base + number]
+        after = record["owner"] - 1
+        if slabs[base + number // each]["free"] < each:
+            record["owner"], kept = kept, number + 1
+        number = after
+    arena["free"] = kept
+    given = np.int64(0)
+    for slab in range(arena["slabs"]):
+        if slabs[base + slab]["free"] < each:
+            continue
+        if arena["fresh"] // each == slab:
+            arena["fresh"] = arena["room"]
+        granule = slabs[base + slab]["granule"]
+        _free(state, heads.entry_at(state.heads, granule), granule)
+        slabs[base + slab]["granule"], arena["free_slab"] = arena["free_slab"], slab + 1
+        given += 1
+    return given
+
+
+# ---- moving ---------------------------------------------------------------------------------
+
+
+@kernel
+def can_move(state, at):
+    """Whether the block of entry `at` may be put elsewhere."""
+    entry = state.heads.entries[at]
+    movable = state.heads.arenas[heads.kind_of(entry)]["movable"] != 0
+    return movable and entry & _STAYS == np.uint64(0) and heads.pins(state.heads, at) == 0
+
+
+@kernel
+def _move(state, at, granule):
+    """Put a movable block elsewhere, its extent into nobody's hands; its new start, or NONE."""
+    order = heads.order_of(state.heads.entries[at])
+    group = np.int64(state.chunk_groups[granule >> state.chunk_order])
+    found, part = place(state, order, group)
+    if found != NONE:
+        tree.put(state.tree, part, found, order, False)
+        heads.move(state.heads, at, found)
+    return found
+
+
+@kernel
+def migrate(state, granule):
+    at = heads.entry_at(state.heads, granule)
+    if at == NONE or heads.start_of(state.heads, at) != granule:
+        return np.int64(NONE), np.int64(Outcome.ABSENT)
+    if not can_move(state, at):
+        return np.int64(NONE), np.int64(Outcome.UNMOVABLE)
+    order, found = heads.order_of(state.heads.entries[at]), _move(state, at, granule)
+    if found == NONE and make_room(state) > 0:
+        found = _move(state, at, granule)
+    if found == NONE:
+        return np.int64(NONE), np.int64(Outcome.REFUSED)
+    _give(state, granule, order)
+    return found, np.int64(Outcome.DONE)
+
+
+@kernel
+def in_the_way(state, start, end):
+    """Movable live granules between start and end, or NONE if what is there cannot be emptied.
+
+    Front caches have been drained.
+    """
+    granule, used = start, np.int64(0)
+    while granule < end:
+        at = heads.entry_at(state.heads, granule)
+        if at == NONE:
+            order = tree.free_order(state.tree, part_of(state, granule), granule)
+            if order == NONE:
+                return np.int64(NONE)  # a hole
+            granule = ((granule >> order) + 1) << order
+        elif can_move(state, at):
+            after = _end_of(state, at)
+            used += min(after, end) - granule
+            granule = after
+        else:
+            return np.int64(NONE)
+    return used
+
+
+@kernel
+def _end_of(state, at):
+    return heads.start_of(state.heads, at) + (
+        np.int64(1) << heads.order_of(state.heads.entries[at])
+    )
+
+
+@kernel
+def sticking_out(state, start, end):
+    """Granules outside of blocks that lie across the borders of start .. end - 1."""
+    outside = np.int64(0)
+    at = heads.entry_at(state.heads, start)
+    if at != NONE:
+        outside += start - heads.start_of(state.heads, at)
+    at = heads.entry_at(state.heads, end - 1)
+    if at != NONE:
+        outside += _end_of(state, at) - end
+    return outside
+
+
+@kernel
+def empty_out(state, start, end, moves):
+    """Take start .. end - 1 out of the free memory, its live blocks moved elsewhere.
+
+    Returns how many were moved (MOVE[] in address order), NONE if one found no place: then all is
+    as it was.
+    """
+    _isolate(state, start, end)
+    moved, granule = np.int64(0), start
+    while granule < end:
+        at = heads.entry_at(state.heads, granule)
+        if at == NONE:
+            granule = heads.next_start(state.heads, granule)
+            continue
+        first, after = heads.start_of(state.heads, at), _end_of(state, at)
+        order = heads.order_of(state.heads.entries[at])
+        to = _move(state, at, first)
+        if to == NONE:
+            _move_back(state, start, end, moves[:moved])
+            return np.int64(NONE)
+        moves[moved]["granule"], moves[moved]["to"], moves[moved]["order"] = first, to, order
+        moved, granule = moved + 1, after
+    if moved > 0:
+        first, last = moves[0]["granule"], moves[moved - 1]
+        if first < start:
+            add(state, first, start)
+        after = last["granule"] + (np.int64(1) << np.int64(last["order"]))
+        if end < after:
+            add(state, end, after)
+    for chunk in range(-(-start >> state.chunk_order), end >> state.chunk_order):
+        state.chunk_groups[chunk] = 0  # wholly taken: it comes back to the pool
+    return moved
+
+
+@kernel
+def _isolate(state, start, end):
+    """Take what is free between start and end out of the tree."""
+    granule = start
+    while granule < end:
+        at = heads.entry_at(state.heads, granule)
+        if at != NONE:
+            granule = _end_of(state, at)
+            continue
+        part = part_of(state, granule)
+        order = tree.free_order(state.tree, part, granule)
+        assert order != NONE
+        order = min(order, largest_order(granule, end - granule))
+        tree.enter(state.tree, part, granule, order)
+        tree.put(state.tree, part, granule, order, False)
+        granule += np.int64(1) << order
+
+
+@kernel
+def _move_back(state, start, end, moves):
+    """Undo `empty_out`: the blocks to where they were, the rest free again."""
+    for i in range(len(moves)):
+        granule, to, order = moves[i]["granule"], moves[i]["to"], np.int64(moves[i]["order"])
+        heads.move(state.heads, heads.entry_at(state.heads, to), granule)
+        _give(state, to, order)
+    granule, free = start, start
+    while granule < end:
+        at = heads.entry_at(state.heads, granule)
+        if at == NONE:
+            granule = heads.next_start(state.heads, granule)
+            continue
+        add(state, free, granule)
+        granule = free = _end_of(state, at)
+    add(state, free, end)
+
+
 # ---- failed granules ------------------------------------------------------------------------
 
 
@@ -341,6 +591,19 @@ def _poison_bit(granule):
 @kernel
 def is_poisoned(state, granule):
     return state.poison[granule >> 6] & _poison_bit(granule) != np.uint64(0)
+
+
+@kernel
+def _note_poison(state, at):
+    """Let the entry of a live block say whether it still holds a failed granule."""
+    if state.heads.entries[at] & POISONED == np.uint64(0):
+        return
+    granule, end = heads.start_of(state.heads, at), _end_of(state, at)
+    while granule < end:
+        if is_poisoned(state, granule):
+            return
+        granule += 1 if state.poison[granule >> 6] != np.uint64(0) else 64 - (granule & 63)
+    state.heads.entries[at] &= ~POISONED
 
 
 @kernel
@@ -398,10 +661,42 @@ def unpoison(state, granule):
     state.poison[granule >> 6] &= ~_poison_bit(granule)
     at = heads.entry_at(state.heads, granule)
     if heads.kind_of(state.heads.entries[at]) != POISON:
+        _note_poison(state, at)
         return np.int64(Outcome.POISONED_LIVE)
     heads.erase(state.heads, granule)
     add(state, granule, granule + 1)
     return np.int64(Outcome.DONE)
+
+
+# ---- what is there --------------------------------------------------------------------------
+
+
+@kernel
+def list_live(state, start, end, out):
+    """Live blocks, records' and failed granules included, that begin in start .. end - 1.
+
+    Written to `out` (BLOCK[]) in address order as far as it goes; returns how many there are.  The
+    walk goes from block to block, free ones included, so it costs what is there, not the space.
+    """
+    granule, count = start, np.int64(0)
+    while granule < end:
+        at = heads.entry_at(state.heads, granule)
+        if at == NONE:
+            order = tree.free_order(state.tree, part_of(state, granule), granule)
+            if order == NONE:
+                granule = heads.next_start(state.heads, granule)
+            else:
+                granule = ((granule >> order) + 1) << order
+            continue
+        entry = state.heads.entries[at]
+        if entry & CACHED == np.uint64(0) and count < len(out):
+            block = out[count]
+            block["granule"], block["order"] = granule, heads.order_of(entry)
+            block["kind"] = heads.kind_of(entry)
+            block["owner"] = heads.owner_of(state.heads, entry)
+        count += entry & CACHED == np.uint64(0)
+        granule = _end_of(state, at)
+    return count
 
 
 # ---- check ----------------------------------------------------------------------------------
@@ -447,6 +742,8 @@ _VERBS = {
     "adopt": adopt,
     "release": release,
     "split": split,
+    "migrate": migrate,
+    "drain": drain,
     "pin": pin,
     "unpin": unpin,
     "fail": fail,

@@ -61,17 +61,22 @@ def begin(census, ranges, blocks):
 
 
 @kernel
-def count(census, ops, events, named, poison, samples, order, unusable):
+def count(census, ops, events, moves, named, poison, samples, order, unusable):
     """Follow the events; write a row of `samples` whenever as many ops as it says have been done.
 
     poison: i8[n] granules failed so far, room for all; unusable[0] becomes the sum over ops of the
     unusable free space index of `order` (0 .. 1000, mm/vmstat.c's integer arithmetic).
     """
-    failed, row = np.int64(0), np.int64(0)
+    failed, row, moved = np.int64(0), np.int64(0), np.int64(0)
     for i in range(len(ops)):
         while row < len(samples.at) and samples.at[row] <= i:
             _sample(census, samples, row)
             row += 1
+        while moved < len(moves) and moves[moved]["op"] == i:
+            order_moved = np.int64(moves[moved]["order"])
+            _take(census, moves[moved]["to"], order_moved)
+            _give(census, moves[moved]["granule"], order_moved)
+            moved += 1
         failed = _follow(census, ops[i], events[i], named, poison, failed)
         unusable[0] += unusable_index(census.free_blocks, order)
     while row < len(samples.at):
@@ -113,13 +118,13 @@ def _follow(census, op, event, named, poison, failed):
         if outcome == Outcome.DONE:
             _give(census, granule, np.int64(0))
         return _drop(poison, failed, granule)
-    if outcome != Outcome.DONE:
+    if outcome != Outcome.DONE and outcome != Outcome.RELEASED:
         return failed
     kind = named[op["handle"]]["kind"] if op["handle"] != NONE else np.uint8(0)
     if verb == Verb.ALLOCATE:
         _take(census, granule, order)
         _live(census, kind, order, 1)
-    elif verb == Verb.RELEASE:
+    elif verb == Verb.RELEASE or outcome == Outcome.RELEASED:
         _give_but(census, granule, order, poison[:failed])
         _live(census, kind, order, -1)
     elif verb == Verb.SPLIT:

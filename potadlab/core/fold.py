@@ -62,14 +62,16 @@ def _blocks_of(verb, order, event_order, granules):
 
 
 @kernel
-def count_changes(ops, events):
-    """How many changes `changes` will write for these events."""
-    count = np.int64(0)
+def count_changes(ops, events, moves):
+    """How many changes `changes` will write for these events and the moves they made."""
+    count = np.int64(2 * len(moves))
     for i in range(len(ops)):
         op, event = ops[i], events[i]
+        verb, event_order = op["verb"], np.int64(event["order"])
+        if event["outcome"] == Outcome.RELEASED:
+            count += 1
         if event["outcome"] != Outcome.DONE:
             continue
-        verb, event_order = op["verb"], np.int64(event["order"])
         if verb == Verb.SPLIT:
             count += 1 + (np.int64(1) << (event_order - np.int64(op["order"])))
         elif verb <= Verb.RELEASE_CLAIM:
@@ -78,14 +80,25 @@ def count_changes(ops, events):
 
 
 @kernel
-def changes(ops, events, out):
-    """Every block that these events begin or end, in time order, to `out` (CHANGE[])."""
-    count = np.int64(0)
+def changes(ops, events, moves, first, out):
+    """Every block that these events begin or end, in time order, to `out` (CHANGE[]).
+
+    moves: MOVE[] that they made; first: the number of ops[0] among all.
+    """
+    count, moved = np.int64(0), np.int64(0)
     for i in range(len(ops)):
         op, event = ops[i], events[i]
+        while moved < len(moves) and moves[moved]["op"] == first + i:
+            move = moves[moved]
+            handle, order = move["handle"], np.int64(move["order"])
+            count = _change(out, count, move["granule"], handle, order, False)
+            count = _change(out, count, move["to"], handle, order, True)
+            moved += 1
+        verb, granule, event_order = op["verb"], event["granule"], np.int64(event["order"])
+        if event["outcome"] == Outcome.RELEASED:
+            count = _change(out, count, granule, op["handle"], event_order, False)
         if event["outcome"] != Outcome.DONE:
             continue
-        verb, granule, event_order = op["verb"], event["granule"], np.int64(event["order"])
         if verb == Verb.SPLIT:
             order = np.int64(op["order"])
             count = _change(out, count, granule, op["handle"], event_order, False)

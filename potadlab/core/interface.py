@@ -31,7 +31,8 @@ def allocate(state, order, kind, owner, granule, cpu, group):
 def release(state, granule, cpu):
     """Give back the live block that starts at `granule`; return its order, or NONE if none does.
 
-    PUT_OFF where it is pinned: it goes with its last pin.
+    PUT_OFF where it is pinned: it goes with its last pin.  HELD where pins hold a chunk of a
+    claim: it stays live.
     """
 
 
@@ -41,24 +42,39 @@ def split(state, granule, order):
 
 
 @generic
-def claim(state, granules, align_order, kind, owner):
-    """Take `granules` in a row, aligned to 2**align_order: (first granule or NONE, steps, order).
+def claim(state, granules, align_order, kind, owner, moves):
+    """Take `granules` in a row, aligned to 2**align_order.
 
-    `order` is that of the chunks it was made of; `release_claim` gives them back.
+    Returns (first granule or NONE, steps tried, order of its chunks, blocks moved).  moves: MOVE[];
+    empty: nothing may be moved; else room for every block that can lie in the way, filled in
+    address order.  Released chunk by chunk.
     """
+
+
+@generic
+def migrate(state, granule):
+    """Move the live block that starts at `granule` elsewhere: (its new start or NONE, Outcome)."""
+
+
+@generic
+def drain(state):
+    """Give back to the free memory what front caches hold; return how many blocks."""
 
 
 @generic
 def pin(state, granule):
     """Let the block that holds `granule` stay where it is (get_user_pages): DONE, or ABSENT.
 
-    IGNORED where the block has no record to count on.
+    IGNORED where the block has no record to count on, REFUSED where there is no room for one.
     """
 
 
 @generic
 def unpin(state, granule):
-    """Take one pin away: DONE, RELEASED if a release had waited for it, ABSENT if there is none."""
+    """Take one pin away: (Outcome, order).
+
+    DONE; RELEASED if a release had waited for it, then with the block's order; ABSENT if none.
+    """
 
 
 @generic

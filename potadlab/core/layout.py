@@ -12,7 +12,10 @@ import numpy as np
 
 NONE = -1  # no granule, no handle, no owner
 PUT_OFF = -2  # a release that waits for the last pin
-POISON = 1  # the one kind that core knows: failed granules
+HELD = -3  # a release of a claim's chunk that a pin refuses
+CLAIMED = -16  # of a claim, `where` holds CLAIMED - first granule: what moves is never one
+POISON = 1  # kinds that core knows: failed granules
+DESCRIPTOR = 2  # and blocks that hold the records of others
 
 
 class Verb(IntEnum):
@@ -29,6 +32,8 @@ class Verb(IntEnum):
     SPLIT = 8
     ADD_MEMORY = 9
     REFUSED = 10  # the recorded kernel's own request failed (M9): counted, never tried
+    MIGRATE = 11  # move the block elsewhere (soft offline)
+    DRAIN = 12  # give back what front caches hold
 
 
 class Outcome(IntEnum):
@@ -44,6 +49,8 @@ class Outcome(IntEnum):
     OUTSIDE = 7  # the granule is not in service
     PUT_OFF = 8  # RELEASE: the block is pinned; it goes with its last pin
     RELEASED = 9  # UNPIN: the last pin went, and with it the block
+    UNMOVABLE = 10  # MIGRATE: its kind stays, or it is pinned, or a failed granule is in it
+    PINNED = 11  # RELEASE_CLAIM: a pin holds it; nothing was done
 
 
 class Flag(IntFlag):
@@ -58,13 +65,15 @@ class Flag(IntFlag):
     LOST_FREE = 64  # M7: the release that the recording lost
     SYNTHETIC = 128  # made by the importer, not recorded
     BY_HAND = 256  # added by a click or a call
+    MAY_MIGRATE = 512  # CLAIM: movable memory in the way may be moved
 
 
 OP = np.dtype(
     [
         ("time_ns", "i8"),  # since the start of the recording
-        # FAIL, UNPOISON, PIN, UNPIN, ADD_MEMORY: which granule; ALLOCATE, RELEASE, SPLIT: where
-        # the recorded kernel had the block (only `recorded` looks); else NONE
+        # FAIL, UNPOISON, ADD_MEMORY: which granule; ALLOCATE, RELEASE, SPLIT: where the recorded
+        # kernel had the block (only `recorded` looks); PIN, UNPIN, RELEASE_CLAIM: offset in the
+        # block or claim that the handle names, NONE: from its start; else NONE
         ("granule", "i8"),
         ("granules", "i8"),  # CLAIM, RELEASE_CLAIM, ADD_MEMORY: how many in a row; else 2**order
         ("handle", "i4"),  # names the block while it lives, whatever its place
@@ -107,3 +116,23 @@ BLOCK = np.dtype(
     align=True,
 )
 assert BLOCK.itemsize == 32
+
+MOVE = np.dtype(
+    [  # a live block moved out of the way of a claim; those of one op stand in address order
+        ("granule", "i8"),  # where it was
+        ("to", "i8"),
+        ("op", "i8"),  # index of the op that moved it
+        ("handle", "i4"),
+        ("order", "u1"),
+    ],
+    align=True,
+)
+assert MOVE.itemsize == 32
+
+KIND_FACTS = np.dtype(
+    [  # what core knows of a kind
+        ("record_bytes", "i8"),  # header and body of its descriptor; 0: it needs none
+        ("movable", "u1"),
+    ],
+    align=True,
+)

@@ -1,5 +1,6 @@
-"""The lab in a notebook: `Dashboard(trace)`."""
+"""The lab in a notebook: `Dashboard(trace)`, and `Hand(potad, buddy)` for allocators by hand."""
 
+from .hand import Hand
 from .lab import Dashboard
 
-__all__ = ["Dashboard"]
+__all__ = ["Dashboard", "Hand"]

@@ -1,13 +1,13 @@
 """The widgets and where they stand; what they do is in lab.py."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import ipywidgets as widgets
 
-from ..units import KIB, MIB, format_size
+from ..units import KIB, MIB
 from ..views import theme
 from . import words
+from .parts import box, button, choice, html, row, sized
 
 OWN_FILE = "a file of my own ..."
 SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -16,48 +16,18 @@ CLAIM_BYTES = tuple(4 * KIB << shift for shift in (0, 2, 4, 6, 8, 9, 10, 11, 12,
 ALIGN_BYTES = tuple(4 * KIB << shift for shift in range(0, 19, 2))
 
 
-def _button(icon: str, tooltip: str, text: str = "", width: str = "34px") -> widgets.Button:
-    layout = widgets.Layout(width=width, flex="0 0 auto", padding="0 4px")
-    return widgets.Button(icon=icon, description=text, tooltip=tooltip, layout=layout)
-
-
-def _choice(
-    options: Iterable[Any], value: Any, text: str, width: str, label: str = "initial"
-) -> widgets.Dropdown:
-    return widgets.Dropdown(
-        options=list(options),
-        value=value,
-        description=text,
-        layout=widgets.Layout(width=width, flex="0 0 auto"),
-        style={"description_width": label},
-    )
-
-
-def _html(text: str = "", **layout: str) -> widgets.HTML:
-    return widgets.HTML(text, layout=widgets.Layout(margin="0 2px", **layout))
-
-
-def _row(*children: widgets.Widget, **layout: str) -> widgets.HBox:
-    kept = {"align_items": "center", "width": "100%", "overflow": "visible", **layout}
-    return widgets.HBox(list(children), layout=widgets.Layout(**kept))
-
-
-def _sizes(sizes: Iterable[int]) -> list[tuple[str, int]]:
-    return [(format_size(size), size) for size in sizes]
-
-
 class Controls:
     """Every widget by name, and `root`, which holds them."""
 
     def __init__(self, traces: Iterable[str], allocators: Iterable[str], shown: Iterable[str]):
         names = list(traces)
-        self.trace = _choice([*names, OWN_FILE], None, "Trace", "250px")
+        self.trace = choice([*names, OWN_FILE], None, "Trace", "250px")
         self.path = widgets.Text(
             placeholder="path of a .parquet trace on this machine, then Enter",
             layout=widgets.Layout(width="330px", display="none"),
             continuous_update=False,
         )
-        self.open = _button("folder-open", "open the file at this path, again if need be")
+        self.open = button("folder-open", "open the file at this path, again if need be")
         self.open.layout.display = "none"
         self.allocators = {
             name: widgets.Checkbox(
@@ -68,26 +38,26 @@ class Controls:
             )
             for name in allocators
         }
-        self.colouring = _choice(theme.COLOURINGS, theme.BY_SIZE, "Colour by", "170px")
-        self.closer = _button("search-plus", "zoom in on the chosen block, or the middle")
-        self.wider = _button("search-minus", "zoom out")
-        self.whole = _button("arrows-alt", "show all memory")
+        self.colouring = choice(theme.COLOURINGS, theme.BY_SIZE, "Colour by", "170px")
+        self.closer = button("search-plus", "zoom in on the chosen block, or the middle")
+        self.wider = button("search-minus", "zoom out")
+        self.whole = button("arrows-alt", "show all memory")
         self._transport()
         self._by_hand()
-        self.legend, self.status = _html(width="100%"), _html()
+        self.legend, self.status = html(width="100%"), html()
         self.status.add_class("potadlab-status")
-        self.message = _html(flex="1 1 200px")
+        self.message = html(flex="1 1 200px")
         self.progress = widgets.FloatProgress(
             min=0, max=1, layout=widgets.Layout(width="120px", display="none")
         )
         self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="322px"))
 
     def _transport(self) -> None:
-        self.back = _button("step-backward", "one op back")
-        self.play = _button("play", "play", "Play", "80px")
-        self.forward = _button("step-forward", "one op forward")
+        self.back = button("step-backward", "one op back")
+        self.play = button("play", "play", "Play", "80px")
+        self.forward = button("step-forward", "one op forward")
         speeds = [(f"{speed:g} s per s", speed) for speed in SPEEDS]
-        self.speed = _choice(speeds, 1.0, "Speed", "150px")
+        self.speed = choice(speeds, 1.0, "Speed", "150px")
         self.time = widgets.FloatSlider(
             min=0,
             max=1,
@@ -97,19 +67,17 @@ class Controls:
             style={"description_width": "initial"},
             layout=widgets.Layout(flex="1 1 200px", min_width="120px"),
         )
-        self.now = _html(flex="0 0 auto")
+        self.now = html(flex="0 0 auto")
         self.now.add_class("potadlab-status")
 
     def _by_hand(self) -> None:
-        self.block = _html(width="100%")
-        self.fail = _button(
-            "bolt", "the memory at this address fails", "Fail this address", "150px"
-        )
-        self.size = _choice(_sizes(CLAIM_BYTES), 8 * MIB, "Size", "120px")
-        self.align = _choice(_sizes(ALIGN_BYTES), MIB, "aligned to", "160px")
-        self.claim = _button("object-group", "claim so much in a row", "Claim this", "110px")
-        self.undo = _button("undo", "back to the run without the last op by hand", "Undo", "80px")
-        self.log = _html(width="100%")
+        self.block = html(width="100%")
+        self.fail = button("bolt", "the memory at this address fails", "Fail this address", "150px")
+        self.size = choice(sized(CLAIM_BYTES), 8 * MIB, "Size", "120px")
+        self.align = choice(sized(ALIGN_BYTES), MIB, "aligned to", "160px")
+        self.claim = button("object-group", "claim so much in a row", "Claim this", "110px")
+        self.undo = button("undo", "back to the run without the last op by hand", "Undo", "80px")
+        self.log = html(width="100%")
 
     def layout(self, *unseen: widgets.Widget) -> widgets.VBox:
         """All of it, in the width there is; `unseen` widgets come along."""
@@ -123,8 +91,8 @@ class Controls:
         zoom = widgets.HBox([self.closer, self.wider, self.whole])
         told = (self.progress, self.message)
         file = (self.trace, self.path, self.open)
-        top = _row(*file, maps, self.colouring, zoom, *told, flex_flow="row wrap")
-        transport = _row(self.back, self.play, self.forward, self.time, self.now, self.speed)
+        top = row(*file, maps, self.colouring, zoom, *told, flex_flow="row wrap")
+        transport = row(self.back, self.play, self.forward, self.time, self.now, self.speed)
         root = widgets.VBox(
             [
                 widgets.HTML(words.STYLE, layout=widgets.Layout(display="none")),
@@ -141,21 +109,11 @@ class Controls:
         return root
 
     def _bottom(self) -> widgets.HBox:
-        block = self._box("Block", [self.fail], self.block, width="30%")
-        pickers = _row(self.size, self.align)
-        claim = self._box("Claim", [self.claim, self.undo], pickers, width="26%")
-        log = self._box("Log", [self.status], self.log, width="44%")
-        return _row(block, claim, log, align_items="flex-start", flex_flow="row wrap")
-
-    @staticmethod
-    def _box(
-        title: str, buttons: list[widgets.Widget], *children: widgets.Widget, width: str
-    ) -> widgets.VBox:
-        head = widgets.HTML(f"<b>{title}</b>", layout=widgets.Layout(margin="0 8px 0 2px"))
-        layout = widgets.Layout(
-            flex=f"1 1 {width}", min_width="270px", padding="0 8px 0 0", overflow="hidden"
-        )
-        return widgets.VBox([_row(head, *buttons), *children], layout=layout)
+        block = box("Block", [self.fail], self.block, width="30%")
+        pickers = row(self.size, self.align)
+        claim = box("Claim", [self.claim, self.undo], pickers, width="26%")
+        log = box("Log", [self.status], self.log, width="44%")
+        return row(block, claim, log, align_items="flex-start", flex_flow="row wrap")
 
     def enable(self, on: bool) -> None:
         """All that changes what is shown works, or waits."""
@@ -167,7 +125,7 @@ class Controls:
         """Claims of what is no smaller than a granule."""
         for picker, sizes in ((self.size, CLAIM_BYTES), (self.align, ALIGN_BYTES)):
             fitting, chosen = [size for size in sizes if size >= granule_bytes], picker.value
-            picker.options = _sizes(fitting)
+            picker.options = sized(fitting)
             picker.value = chosen if chosen in fitting else fitting[0]
 
     @property

@@ -8,19 +8,14 @@ import asyncio
 import html
 import math
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bokeh.io import output_notebook
-from bokeh.resources import INLINE
-from IPython import get_ipython
 
 from ..bundled import datasets
 from ..core._jit import CACHE_DIR
-from ..errors import PotadError
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
 from ..session import Claimed, Session
@@ -28,11 +23,11 @@ from ..traces import Trace
 from ..units import format_size
 from ..views import regions, theme
 from . import words
-from .bridge import Bridge
-from .canvas import POISON_COLOUR, Canvas, Mark, Shape
+from .canvas import POISON_COLOUR, Canvas
 from .controls import OWN_FILE, SLIDER_STEPS, Controls
+from .maps import Mark, Shape
 from .painter import Painter, end_of_service
-from .stage import Moment, Stage
+from .panel import Panel
 from .work import Worker
 
 ALLOCATORS = ("potad", "buddy", "recorded")
@@ -45,10 +40,11 @@ _OUTLINES = [(_PLACED, "claim"), (_CHOSEN, "chosen block (dot: the address)")]
 _LOG_LINES = 200
 
 
+Moment = tuple[int, regions.Window, str]  # ops done, what is shown, how it is coloured
 Place = tuple[str, int, int, int]  # allocator, claimed at (ns), start and size in bytes
 
 
-class Dashboard:
+class Dashboard(Panel):
     """Memory of a recorded machine in several allocators, to play, to fail and to claim from.
 
     `trace`: a Trace, a path, or the name of a bundled one.  Show it by ending a cell with it.
@@ -60,33 +56,25 @@ class Dashboard:
         allocators: Sequence[str] = ALLOCATORS,
         shown: Sequence[str] = SHOWN,
     ) -> None:
+        super().__init__()
         self.session: Session | None = None
         self.index = 0
-        self.window: regions.Window | None = None
-        self.playing, self.light = False, True
-        self.selected: tuple[str, int] | None = None  # allocator, granule
+        self.playing = False
         self.placed: list[Place] = []
         self._branches: list[tuple[str, list[Place]]] = []  # op added by hand, places before it
         self.measured: list[Latency] = []
         self.log: list[str] = []
         self._allocators = tuple(allocators)
-        self._dragged: tuple[int, float] | None = None  # first granule and y at the drag's start
         self._played_from = (0.0, 0)  # clock in s, time_ns
-        self._quiet = False  # a widget is moved by us, not by hand
         self._set_s = 0.0  # where we put the slider
         self._moved_s = 0.0  # when the slider was last moved by hand
-        self._closed = False
-        _replace_in_cell(self)
         self._begin(trace, shown)
 
     def _begin(self, trace: "Trace | str | Path", shown: Sequence[str]) -> None:
-        output_notebook(INLINE, hide_banner=True)  # before any BokehModel, or the page has no Bokeh
         self._bundled = datasets()
         shown = [name for name in self._allocators if name in shown] or self._allocators[:2]
         self.controls = Controls(self._bundled, self._allocators, shown)
-        key = uuid.uuid4().hex
-        self.bridge = Bridge(key, self._hear)
-        self.stage = Stage(self.controls.figures, self.bridge, self._moment, self._failed)
+        self._set_stage(self.controls.figures)
         self.worker = Worker(self._set_busy, self._failed)
         self.root = self.controls.layout(self.bridge)
         self._connect()
@@ -95,9 +83,6 @@ class Dashboard:
         for work in (self.stage.pump(), self.stage.watch(), self._follow()):
             self.worker.spawn(work)
         self.open(trace)
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        return self.root._repr_mimebundle_(**options)
 
     def close(self) -> None:
         """Stop for good; the last pictures stay on the page."""
@@ -122,10 +107,7 @@ class Dashboard:
         self.worker.do(what, work, then)
 
     def _failed(self, error: Exception) -> None:
-        """One line in the page; the dashboard goes on with what it had."""
-        known = isinstance(error, PotadError | OSError)
-        text = " ".join(str(error).split())
-        self.say(text if known else f"{type(error).__name__}: {text}", error=True)
+        super()._failed(error)
         self._say_trace()
 
     def _set_busy(self, busy: bool, what: str) -> None:
@@ -188,8 +170,12 @@ class Dashboard:
         return self.session
 
     def _painter(self) -> Painter:
-        assert self.stage.painter is not None
+        assert isinstance(self.stage.painter, Painter)
         return self.stage.painter
+
+    def _canvas(self) -> Canvas:
+        assert isinstance(self.stage.canvas, Canvas)
+        return self.stage.canvas
 
     @property
     def names(self) -> list[str]:
@@ -209,7 +195,7 @@ class Dashboard:
             self.stage.pictures,
         )
         canvas.label(self.window)
-        self.stage.show(canvas)
+        self.stage.show(canvas, Painter(canvas))
         self._say_legend()
         self._mark()
 
@@ -230,33 +216,10 @@ class Dashboard:
                 self._say_moment()
             self._say_status()
 
-    def _hear(self, message: dict[str, Any]) -> None:
-        """What the page says: ready, shown, theme, pointer."""
-        if self._closed:
-            return
-        try:
-            getattr(self, f"_hear_{message['type']}")(message)
-        except Exception as error:
-            self._failed(error)
-
-    def _hear_ready(self, message: dict[str, Any]) -> None:
-        self._hear_theme(message)
-        self.stage.ready(message["targets"], int(message["missing"]))
-
-    def _hear_shown(self, message: dict[str, Any]) -> None:
-        self.stage.shown(int(message["number"]))
-
-    def _hear_theme(self, message: dict[str, Any]) -> None:
-        if bool(message["light"]) != self.light:
-            self.light = bool(message["light"])
-            if self.stage.canvas:
-                self.stage.canvas.dress(self.light)
-                self._say_legend()
-
-    def _hear_pointer(self, message: dict[str, Any]) -> None:
-        getattr(self, f"_pointer_{message['what']}")(
-            str(message["map"]), float(message["x"]), float(message["y"]), message
-        )
+    def _dress(self) -> None:
+        if self.stage.canvas:
+            self._canvas().dress(self.light)
+            self._say_legend()
 
     def frame_stats(self, over_s: float = 1e9) -> dict[str, float]:
         """Frames sent and shown, fps and lag in ms: of all, or of the last `over_s` seconds."""
@@ -334,60 +297,21 @@ class Dashboard:
         self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
         self._quiet = False
 
-    # ---- the window ----
+    def _end(self) -> int:
+        return self._painter().end
 
-    def zoom(self, steps: int, granule: int | None = None) -> None:
-        """Closer (or wider, below 0) around a granule, the chosen one or the middle."""
+    def _looked(self) -> None:
         assert self.window
-        if granule is None:
-            middle = (self.window.first + self.window.end) // 2
-            granule = self.selected[1] if self.selected else middle
-        self._look(regions.zoom(self.window, granule, steps, self._painter().end))
-
-    def show_whole(self) -> None:
-        """All memory again."""
-        self._look(regions.whole(self._painter().end))
-
-    def _look(self, window: regions.Window) -> None:
-        if window != self.window and self.stage.canvas:
-            self.window = window
-            self.stage.canvas.label(window)
-            self._mark()
-            self.stage.want()
-
-    def _pointer_wheel(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
-        granule = self._under(x, y)
-        if granule is not None and message["delta"]:
-            self.zoom(1 if message["delta"] > 0 else -1, granule)
-
-    def _pointer_panstart(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
-        assert self.window
-        self._dragged = self.window.first, y
-
-    def _pointer_pan(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
-        if self._dragged and self.window:
-            first, from_y = self._dragged
-            rows = round((from_y - y) / self.window.scale)
-            moved = first // self.window.row_granules + rows
-            rows = moved - self.window.first // self.window.row_granules
-            self._look(regions.pan(self.window, rows, self._painter().end))
-
-    def _pointer_panend(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
-        self._dragged = None
-
-    def _under(self, x: float, y: float) -> int | None:
-        return regions.locate(self.window, x, y) if self.window else None
+        self._canvas().label(self.window)
+        self._mark()
 
     # ---- the block under the pointer, and the chosen one ----
-
-    def _pointer_hover(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
-        granule = self._under(x, y)
-        lines = [] if granule is None or self.busy else self._tip(name, granule)
-        self.bridge.post({"type": "tip", "lines": lines}, [])
 
     def _tip(self, name: str, granule: int) -> list[str]:
         """Lines on the cell that holds a granule, and on what a click there chooses."""
         assert self.window
+        if self.busy:
+            return []
         wide = self.window.granules_per_cell
         cell = self._painter().cell(name, self.index, granule // wide * wide, wide)
         if not cell.blocks and not cell.failed:
@@ -407,12 +331,11 @@ class Dashboard:
         at_bytes = granule * session.space.granule_bytes
         return words.descriptor(found, at_bytes, self._time_ns())
 
-    def _pointer_tap(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
-        granule = self._under(x, y)
-        if granule is not None and self.window:
-            self.pause()
-            wide = self.window.granules_per_cell
-            self.choose(name, self._painter().cell(name, self.index, granule, wide).granule)
+    def _tapped(self, name: str, granule: int) -> None:
+        assert self.window
+        self.pause()
+        wide = self.window.granules_per_cell
+        self.choose(name, self._painter().cell(name, self.index, granule, wide).granule)
 
     def choose(self, name: str, granule: int) -> None:
         """Pause, and show the block that holds a granule."""
@@ -485,18 +408,17 @@ class Dashboard:
 
     def _mark(self) -> None:
         """Describe and outline the chosen block, outline claims, mark failed granules."""
-        canvas = self.stage.canvas
-        if canvas is None or self.window is None or self.playing or self.busy:
+        if self.stage.canvas is None or self.window is None or self.playing or self.busy:
             return
+        canvas = self._canvas()
         self._say_block()
         for name in canvas.names:
             canvas.mark(name, self.window, self._shapes(name), self._points(name))
 
     def _clear_marks(self) -> None:
-        canvas = self.stage.canvas
-        if canvas and self.window:
-            for name in canvas.names:
-                canvas.mark(name, self.window, [], self._points(name))
+        if self.stage.canvas and self.window:
+            for name in self._canvas().names:
+                self._canvas().mark(name, self.window, [], self._points(name))
 
     def _places(self, name: str) -> list[tuple[int, int]]:
         """(granule, granules) of what was claimed before this moment."""
@@ -623,15 +545,6 @@ class Dashboard:
                 lambda change: self._act(lambda: self._choose_maps(change["owner"])), "value"
             )
 
-    def _act(self, act: Callable[[], Any]) -> None:
-        """What a widget asks for; an error becomes a message."""
-        if self._quiet or self._closed:
-            return
-        try:
-            act()
-        except Exception as error:
-            self._failed(error)
-
     def _respeed(self) -> None:
         self._played_from = time.monotonic(), self._time_ns()
 
@@ -666,18 +579,3 @@ def _measured(session: Session) -> list[Latency]:
     blocks = session.runs[first].live(session.length)
     served = int(np.diff(session.in_service(first, session.length), axis=1).sum())
     return measure(blocks, session.space.granules, in_service=served)
-
-
-_of_cell: dict[str, Dashboard] = {}
-
-
-def _replace_in_cell(dashboard: Dashboard) -> None:
-    """Close the dashboard that an earlier run of the same cell left behind."""
-    shell = get_ipython()
-    kernel = getattr(shell, "kernel", None)
-    cell = kernel.get_parent().get("metadata", {}).get("cellId", "") if kernel else ""
-    if cell:
-        before = _of_cell.pop(cell, None)
-        if before:
-            before.close()
-        _of_cell[cell] = dashboard

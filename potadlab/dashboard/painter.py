@@ -56,21 +56,32 @@ class Painter:
 
     def cell(self, name: str, index: int, first: int, granules: int) -> Cell:
         """The cell of `granules` from `first` on; foremost is failed memory, else the largest."""
-        run, end = self.session.runs[name], first + granules
-        live, failed = run.live(index), run.poison(index)
-        low, high = np.searchsorted(live["granule"], [first + 1, end])
-        found = live[max(int(low) - 1, 0) : high]
-        ends = found["granule"] + np.left_shift(np.int64(1), found["order"].astype(np.int64))
-        found, failed = found[ends > first], failed[(failed >= first) & (failed < end)]
-        ranges = self._in_service(name, index)
-        serving = bool(np.any((ranges[:, 0] < end) & (ranges[:, 1] > first)))
-        foremost = first
-        if len(failed):
-            foremost = int(failed[0])
-        elif len(found):
-            foremost = max(int(found["granule"][np.argmax(found["order"])]), first)
-        size = granules * self.session.space.granule_bytes
-        return Cell(foremost, size, len(found), len(failed), serving)
+        run, ranges = self.session.runs[name], self._in_service(name, index)
+        unit = self.session.space.granule_bytes
+        return cell_of(run.live(index), run.poison(index), ranges, first, granules, unit)
+
+
+def cell_of(
+    live: np.ndarray,
+    failed: np.ndarray,
+    ranges: np.ndarray,
+    first: int,
+    granules: int,
+    granule_bytes: int,
+) -> Cell:
+    """What `granules` from `first` on hold of live blocks (BLOCK[]) and failed granules (i8[])."""
+    end = first + granules
+    low, high = np.searchsorted(live["granule"], [first + 1, end])
+    found = live[max(int(low) - 1, 0) : high]
+    ends = found["granule"] + np.left_shift(np.int64(1), found["order"].astype(np.int64))
+    found, failed = found[ends > first], failed[(failed >= first) & (failed < end)]
+    serving = bool(np.any((ranges[:, 0] < end) & (ranges[:, 1] > first)))
+    foremost = first
+    if len(failed):
+        foremost = int(failed[0])
+    elif len(found):
+        foremost = max(int(found["granule"][np.argmax(found["order"])]), first)
+    return Cell(foremost, granules * granule_bytes, len(found), len(failed), serving)
 
 
 def end_of_service(session: Session) -> int:

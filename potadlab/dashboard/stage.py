@@ -4,22 +4,36 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets
 from jupyter_bokeh import BokehModel
 
-from ..views.regions import Window
 from .bridge import Bridge
-from .canvas import Canvas
 from .flow import Flow, Frame
-from .painter import Painter
 
 MARKER_S = 0.4  # the marker costs a repaint of every figure over time, so it moves less often
 WATCH_S = 0.25
 SILENCE_S = 30.0  # then the page does not answer
 
-Moment = tuple[int, Window, str]  # ops done, what is shown, how it is coloured
+
+class Canvas(Protocol):
+    """Figures to put up."""
+
+    root: Any
+    names: list[str]
+
+    @property
+    def targets(self) -> list[str]: ...  # ids of the sources that the page must have
+    def write(self, images: list[bytes], seconds: float | None) -> None: ...
+
+
+class Painter(Protocol):
+    """Makes pictures for a canvas, in a thread: an image for each of its names."""
+
+    canvas: Any
+
+    def paint(self, *moment: Any) -> Frame: ...
 
 
 class Figures(BokehModel):
@@ -31,13 +45,13 @@ class Figures(BokehModel):
 
 
 class Stage:
-    """One canvas at a time, shown in `box`; `ask(playing)` gives the moment to paint next."""
+    """One canvas at a time, shown in `box`; `moment()` gives what to paint next."""
 
     def __init__(
         self,
         box: ipywidgets.VBox,
         bridge: Bridge,
-        moment: Callable[[], Moment],
+        moment: Callable[[], tuple[Any, ...]],
         failed: Callable[[Exception], None],
     ) -> None:
         self.box, self.bridge = box, bridge
@@ -56,10 +70,10 @@ class Stage:
         self._model: Figures | None = None
         self._thread = ThreadPoolExecutor(1, "potadlab-paint")
 
-    def show(self, canvas: Canvas) -> None:
-        """Put new figures up in place of the old."""
+    def show(self, canvas: Canvas, painter: Painter | None) -> None:
+        """Put new figures up in place of the old; without a painter no picture goes to them."""
         self.flow.leave()
-        self.canvas, self.painter = canvas, Painter(canvas)
+        self.canvas, self.painter = canvas, painter
         old, self._model = self._model, Figures(canvas.root, combine_events=True)
         self._model.layout.width = "100%"
         self.box.children = [self._model]
@@ -71,7 +85,8 @@ class Stage:
 
     def want(self) -> None:
         """The pictures are to show another moment."""
-        self._wanted.set()
+        if self.painter:
+            self._wanted.set()
 
     @property
     def settled(self) -> bool:

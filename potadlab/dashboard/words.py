@@ -114,5 +114,9 @@ STYLE = """<style>
   font-size: 11px; line-height: 1.35; border: 1px solid var(--jp-border-color2, #ccc);
   padding: 2px 6px; }
 .potadlab-block { height: 84px; overflow-y: auto; overflow-wrap: anywhere; }
+.potadlab-numbers { border-collapse: collapse; font-size: 12px; line-height: 1.35; }
+.potadlab-numbers td, .potadlab-numbers th { padding: 1px 10px 1px 2px; text-align: left;
+  font-weight: normal; font-variant-numeric: tabular-nums; }
+.potadlab-numbers th { color: var(--jp-ui-font-color2, #666); }
 .potadlab-status { font-variant-numeric: tabular-nums; }
 </style>"""

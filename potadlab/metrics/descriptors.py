@@ -2,16 +2,12 @@
 
 import numpy as np
 
+from ..core.layout import KIND_FACTS
 from ..core.lookups import heads
 from ..core.lookups.memmap import FRAME_BYTES
-from ..kinds import KINDS
+from ..kinds import facts
 
 ENTRY_BYTES = 8  # POTAD's lookup: a 64-bit entry per live block
-
-
-def record_bytes_of_kinds() -> np.ndarray:
-    """i8[kind]: bytes of a kind's record, 0 for kinds that need none."""
-    return np.array([kind.record_bytes for kind in KINDS], np.int64)
 
 
 def descriptor_bytes(live_blocks: np.ndarray) -> np.ndarray:
@@ -22,14 +18,14 @@ def descriptor_bytes(live_blocks: np.ndarray) -> np.ndarray:
     """
     kinds = live_blocks.shape[-1]
     per_block = np.full(kinds, ENTRY_BYTES, np.int64)
-    known = record_bytes_of_kinds()[:kinds]
+    known = facts()["record_bytes"][:kinds]
     per_block[: len(known)] += known
     return live_blocks * per_block
 
 
 def start_bits_bytes(granules: int) -> int:
     """Bytes of POTAD's start bits over an address range, as the lookup itself counts them."""
-    empty = heads.new(granules, np.zeros(1, np.int64))  # nothing is touched: it takes no memory
+    empty = heads.new(granules, np.zeros(1, KIND_FACTS))  # nothing is touched: it takes no memory
     return heads.lookup_bytes(empty, 0)["lookup"]
 
 

@@ -19,7 +19,8 @@ from ..core.follow import (
 from ..core.lookups import LOOKUPS
 from ..core.lookups.heads import Heads, lookup_bytes
 from ..errors import UnknownName
-from .descriptors import record_bytes_of_kinds, struct_page_bytes
+from ..kinds import facts
+from .descriptors import struct_page_bytes
 
 ROUNDS = 5
 BATCH = 16  # dependent lookups per reading of the cycle counter: it is not serialising
@@ -82,7 +83,8 @@ def _addresses(blocks: np.ndarray, seed: int, count: int) -> np.ndarray:
 
 
 def _filled(name: str, blocks: np.ndarray, granules: int) -> Any:
-    index = LOOKUPS[name](granules, record_bytes_of_kinds())
+    make: Any = LOOKUPS[name]
+    index = make(granules, facts())
     store_all(index, blocks)
     return index
 

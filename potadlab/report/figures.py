@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..core.allocators import OPTIONS
 from ..core.layout import Verb
 from ..metrics.latency import Latency
+from ..runs import chosen
 from ..session import Session
 from ..units import MIB
 
@@ -62,7 +62,7 @@ def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
     order = (2 * MIB // session.space.granule_bytes).bit_length() - 1
     return {
         "allocator": name,
-        "options": OPTIONS.get(name, {}),
+        "options": chosen(name).words,
         "ops": {
             "allocate": _asked(session, Verb.ALLOCATE),
             "release": _asked(session, Verb.RELEASE),

@@ -66,7 +66,7 @@ def _section(run: "Run", moments: int) -> str:
     return _SECTION.format(
         headline=escape(table.headline(session)),
         runs=_html_table(table.run_rows(session, run.times)),
-        caption=escape(table.caption(run.times)),
+        caption=escape(table.caption(run.session, run.times)),
         moments=len(indices),
         legend=_keys(_legend(session)),
         kinds=_keys(_kinds(session)),

@@ -7,9 +7,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from ..core.allocators import ALLOCATORS
 from ..core.layout import Flag
 from ..metrics.latency import BATCH, Latency
 from ..metrics.latency import ROUNDS as LOOKUP_ROUNDS
+from ..runs import chosen
 from ..session import Session
 from ..traces import Trace
 from ..units import format_size
@@ -17,10 +19,6 @@ from . import figures
 from .timing import ROUNDS
 
 _OPEN_LOOP = "Open loop: the trace asks the same of all, whatever they answer."
-_SET = (
-    "potad has per-CPU front caches for orders 0 to 3; buddy is Linux's core lists without per-CPU "
-    "lists, compound tails and migratetypes; recorded is the recorded kernel's own placement."
-)
 _BYTES = "Bytes at the end; Linux's struct page is free structure, descriptor and lookup in one."
 LOOKUP_CAPTION = (
     "Random addresses in the blocks live at the trace's end. "
@@ -81,13 +79,19 @@ def _time(ns: dict[str, float]) -> str:
     return f"{ns['median']:.1f} ({ns['best']:.1f})" if ns else "-"
 
 
-def caption(times: figures.Times) -> str:
+def caption(session: Session, times: figures.Times) -> str:
     """How to read the columns."""
     null = [f"{ns['null']:.1f}" for ns in times.values()][:1]
     timed = [
         f"ns per op: median of {ROUNDS} rounds (best); {ns} of it is the harness." for ns in null
     ]
-    return " ".join([*timed, _OPEN_LOOP, _SET, _BYTES])
+    return " ".join([*timed, _OPEN_LOOP, _set(session), _BYTES])
+
+
+def _set(session: Session) -> str:
+    """How each allocator is set, in a sentence."""
+    names = dict.fromkeys(chosen(spec).name for spec in session.names)
+    return "; ".join(ALLOCATORS[name].words for name in names) + "."
 
 
 def _size(size_bytes: int | None) -> str:
@@ -115,7 +119,7 @@ def lookup_rows(latencies: list[Latency]) -> Rows:
 
 
 def run_table(session: Session, times: figures.Times) -> Table:
-    return _table(headline(session), run_rows(session, times), caption(times))
+    return _table(headline(session), run_rows(session, times), caption(session, times))
 
 
 def lookup_table(latencies: list[Latency]) -> Table:

@@ -14,7 +14,7 @@ from ..core.pairing import Role, Runs
 from ..core.text import PFN_MAX
 from ..errors import BadTrace
 from ..kinds import KIND
-from ..units import Zone
+from ..units import Zone, end_of
 from . import parquet
 
 SECTION = 1 << 15  # granules Linux adds at once: 128 MiB of 4 KiB (x86, SECTION_SIZE_BITS 27)
@@ -83,7 +83,7 @@ class Snapshot:
         """The runs cut at the edges of zones; what is in none, or in no run, is out of service."""
         edges = np.array([edge for zone in zones for edge in (zone.start, zone.end)])
         starts = _distinct(np.zeros(1, np.int64), edges, self.start, self.end)
-        starts = starts[starts <= zones[-1].end]
+        starts = starts[starts <= end_of(zones)]
         run = np.searchsorted(self.start, starts[:-1], "right") - 1
         kind = np.where((run >= 0) & (starts[:-1] < self.end[run]), self.kind[run], _HOLE)
         kind[~in_zones(starts[:-1], zones)] = _HOLE

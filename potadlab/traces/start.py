@@ -13,7 +13,7 @@ from ..core.layout import BLOCK, Flag
 from ..core.pairing import Rows, Runs
 from ..core.text import PFN_MAX
 from ..errors import BadTrace
-from ..units import GIB, Zone
+from ..units import GIB, Zone, end_of
 from .snapshot import Snapshot
 
 
@@ -22,6 +22,7 @@ def zones_of(
 ) -> tuple[Zone, ...]:
     """The trace's zones, else the snapshot's, else one from 0 to the last granule's GiB.
 
+    In order of trial: from the top down, as Linux's zonelist.
     Raises BadTrace where a row lies outside of them, or the snapshot is another machine's.
     """
     told = _told_zones(path, metadata)
@@ -39,7 +40,10 @@ def zones_of(
 
 
 def _told_zones(path: Path, metadata: dict[str, Any]) -> tuple[Zone, ...]:
-    """Zones of a file's metadata, {name: [start, end)} in granules; empty ones are left out."""
+    """Zones of a file's metadata, {name: [start, end)} in granules, the highest first.
+
+    Empty ones are left out.
+    """
     try:
         zones = [Zone(name, *map(int, edges)) for name, edges in metadata["zones"].items()]
     except KeyError:
@@ -50,7 +54,7 @@ def _told_zones(path: Path, metadata: dict[str, Any]) -> tuple[Zone, ...]:
     edges = [edge for zone in zones for edge in (zone.start, zone.end)]
     if edges != sorted(edges) or (edges and not 0 <= edges[0] <= edges[-1] <= PFN_MAX):
         raise BadTrace(f"{path}: metadata zones: write name: [first page, end], not overlapping")
-    return tuple(zones)
+    return tuple(reversed(zones))
 
 
 def _check_inside(path: Path, rows: Rows, zones: tuple[Zone, ...]) -> None:
@@ -63,7 +67,7 @@ def _check_inside(path: Path, rows: Rows, zones: tuple[Zone, ...]) -> None:
         at = int(np.argmax(outside))
         raise BadTrace(
             f"{path}: event {at}: pfn {int(rows.pfn[at]):#x} lies beyond the zones that the "
-            f"metadata tells (up to {zones[-1].end:#x}): correct the zones, or leave them out"
+            f"metadata tells (up to {end_of(zones):#x}): correct the zones, or leave them out"
         )
 
 

@@ -16,7 +16,7 @@ from ..core.pairing import Rows
 from ..core.text import ORDER_MAX, PFN_MAX
 from ..errors import BadTrace, PotadError
 from ..kinds import KINDS
-from ..units import Space
+from ..units import Space, end_of
 from . import parquet
 from .claims import NO_CLAIMS, Claims, claims_of, put_in
 from .purpose import Kinds, Purposes, check_table, purposes
@@ -70,7 +70,7 @@ class Trace:
         runs = before.runs(zones) if before else runs_of_zones(zones)
 
         tell(0.3, "pairing allocs with frees")
-        frames = mapped(zones[-1].end, pairing.FRAME)
+        frames = mapped(end_of(zones), pairing.FRAME)
         order_max = metadata.get("max_order", 10)
         ops, handles = pairing.pair(rows, runs, frames, order_max)
 

@@ -9,7 +9,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Range1d
 from bokeh.plotting import figure
 
-from ..kinds import KINDS
+from ..kinds import KIND, KINDS
 from ..metrics.descriptors import descriptor_bytes, start_bits_bytes, struct_page_bytes
 from ..units import format_size
 from . import theme, timeline
@@ -67,9 +67,8 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
         x_axis_label="time, s",
     )
     data = source(found)
-    colours = {kind.name: kind.colour for kind in KINDS}
     for name in kinds(found):
-        plot.line("time_s", name, source=data, color=colours[name], line_width=1.5)
+        plot.line("time_s", name, source=data, color=theme.kind_colour(KIND[name]), line_width=1.5)
     total = plot.line("time_s", TOTAL, source=data, color="#777777", line_width=3)
     pages = plot.line(
         "time_s", PAGES, source=data, color="#777777", line_dash="dashed", line_width=2

@@ -42,11 +42,14 @@ SIZES = tuple(
 )
 
 # Palette indices: the raster's own, then one for all used memory, the sizes, the kinds.  One
-# palette for every way of colouring, so that a frame can never meet the wrong one.
+# palette for every way of colouring, so that a frame can never meet the wrong one.  A byte a pixel:
+# the table of kinds may grow until FURTHER_KINDS, which the others share.
 USED_ANY = USED
 FIRST_SIZE = USED + 1
 FIRST_KIND = FIRST_SIZE + len(SIZES)
-EDGE = FIRST_KIND + len(KINDS)  # between blocks, when zoomed in
+FURTHER_KINDS = 254
+EDGE = 255  # between blocks, when zoomed in
+FURTHER_COLOUR = "#4d4d4d"
 
 BY_SIZE, BY_KIND, BY_USE = "size", "kind", "free / used"
 COLOURINGS = (BY_SIZE, BY_KIND, BY_USE)
@@ -67,7 +70,9 @@ def categories(blocks: np.ndarray, colouring: str, granule_bytes: int) -> np.nda
         table = FIRST_SIZE + size_class(np.arange(ORDER_MAX + 1), granule_bytes)
         found = table.astype(np.uint8)[blocks["order"]]
     elif colouring == BY_KIND:
-        found = (FIRST_KIND + np.minimum(blocks["kind"], len(KINDS) - 1)).astype(np.uint8)
+        table = np.minimum(FIRST_KIND + np.arange(256), FURTHER_KINDS)
+        table[len(KINDS) :] = FIRST_KIND + KIND["unknown"]
+        found = table.astype(np.uint8)[blocks["kind"]]
     else:
         found = np.full(len(blocks), USED_ANY, np.uint8)
     found[blocks["kind"] == KIND["poison"]] = POISON
@@ -96,26 +101,35 @@ def look(light: bool) -> Look:
 
 def palette(light: bool) -> list[str]:
     """Colour of each palette index."""
-    colours = [CLEAR] * (EDGE + 1)
+    colours = [KINDS[KIND["unknown"]].colour] * (EDGE + 1)
     chosen = look(light)
     colours[OUTSIDE], colours[HOLE], colours[FREE] = CLEAR, chosen.hole, chosen.free
     colours[POISON], colours[USED_ANY] = KINDS[KIND["poison"]].colour, "#0072b2"
     colours[FIRST_SIZE:FIRST_KIND] = [size.colour for size in SIZES]
-    colours[FIRST_KIND:EDGE] = [kind.colour for kind in KINDS]
+    for number in range(len(KINDS)):
+        colours[min(FIRST_KIND + number, FURTHER_KINDS)] = kind_colour(number)
     colours[EDGE] = chosen.edge
     return colours
 
 
-def legend_sizes(granule_bytes: int) -> list[tuple[str, str]]:
-    """(colour, label) of the sizes a space of such granules can have."""
+def kind_colour(number: int) -> str:
+    """The colour of a kind on the maps and wherever else it is shown."""
+    return KINDS[number].colour if FIRST_KIND + number < FURTHER_KINDS else FURTHER_COLOUR
+
+
+def legend_sizes(granule_bytes: int, space_bytes: int = 1 << 62) -> list[tuple[str, str]]:
+    """(colour, label) of the sizes that blocks of such granules can have in a space."""
     first = 1 if granule_bytes >= 4 * KIB else 0
-    return [(size.colour, size.label) for size in SIZES[first:]]
+    fitting = [size for size in SIZES[first:] if size.bytes_min <= space_bytes]
+    return [(size.colour, size.label) for size in fitting]
 
 
 def legend_kinds(present: np.ndarray) -> list[tuple[str, str]]:
     """(colour, label) of the kinds whose flag in `present` (per kind) is set; never poison."""
-    chosen = [kind for kind, seen in zip(KINDS, present, strict=False) if seen]
-    return [(kind.colour, kind.name) for kind in chosen if kind.name != "poison"]
+    seen = [number for number, there in enumerate(present[: len(KINDS)]) if there]
+    return [
+        (kind_colour(number), KINDS[number].name) for number in seen if number != KIND["poison"]
+    ]
 
 
 def legend_map(colouring: str, light: bool) -> list[tuple[str, str]]:

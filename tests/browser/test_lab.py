@@ -1,97 +1,7 @@
 """The dashboard in the real JupyterLab: what a person does first, and what the page then shows."""
 
-import json
-import os
-import re
-from pathlib import Path
-
 import pytest
-
-NOISE = re.compile("favicon")
-
-
-class Page:
-    """The page as a person sees it, and the kernel behind it."""
-
-    def __init__(self, page):
-        self.page, self.console = page, []
-        page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.console.append(str(error)))
-
-    def _hear(self, message):
-        if message.type == "error" and not NOISE.search(message.text):
-            self.console.append(message.text)
-
-    def python(self, expression: str):
-        """The value of an expression in the notebook's kernel."""
-        text = self.run(f"import json; print(json.dumps({expression}))")
-        return json.loads(text.strip().splitlines()[-1])
-
-    def run(self, code: str) -> str:
-        """What code prints in the notebook's kernel."""
-        return self.page.evaluate(
-            """async (code) => {
-              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
-              const future = kernel.requestExecute({ code, store_history: false });
-              let text = "";
-              future.onIOPub = ({ header, content }) => {
-                if (header.msg_type === "stream") text += content.text;
-                if (header.msg_type === "error") text += content.evalue;
-              };
-              await future.done;
-              return text;
-            }""",
-            code,
-        )
-
-    def says(self, words: str) -> None:
-        """Wait until the dashboard shows the words."""
-        self.page.wait_for_function(
-            "(words) => document.querySelector('.potadlab')?.innerText.includes(words)", arg=words
-        )
-
-    def until(self, expression: str) -> None:
-        """Wait until an expression in the kernel is true."""
-        for _ in range(600):
-            if self.python(f"bool({expression})"):
-                return
-            self.page.wait_for_timeout(100)
-        raise AssertionError(f"never true: {expression}")
-
-    def press(self, text: str) -> None:
-        self.page.locator(".potadlab button:enabled", has_text=text).click()
-
-    def map_point(self, name: str, across: float, down: float) -> tuple[float, float]:
-        """Where on the screen a share of a map's frame lies."""
-        return tuple(
-            self.page.evaluate(
-                """([name, across, down]) => {
-                  const figures = [];
-                  const walk = (node) => {
-                    if (node.classList?.contains("bk-Figure")) figures.push(node);
-                    node.shadowRoot?.childNodes.forEach(walk);
-                    node.childNodes.forEach(walk);
-                  };
-                  walk(document.querySelector(".potadlab"));
-                  const names = Bokeh.documents.flatMap((document) => document.roots())
-                    .flatMap((root) => [...root.references()])
-                    .filter((model) => model.name?.startsWith("map ")).map((model) => model.name);
-                  const at = names.indexOf(`map ${name}`);
-                  const box = figures[2 * at].getBoundingClientRect(); // each has one figure below
-                  const [left, right, top, bottom] = [60, 14, 18, 26];
-                  return [box.x + left + across * (box.width - left - right),
-                          box.y + top + down * (box.height - top - bottom)];
-                }""",
-                [name, across, down],
-            )
-        )
-
-    def outputs(self) -> list[dict]:
-        """Outputs of all cells of the notebook."""
-        return self.page.evaluate(
-            """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
-              .filter((cell) => cell.type === "code").flatMap((cell) => cell.outputs.toJSON())"""
-        )
+from pages import Page, keep
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +13,6 @@ def page(lab, browser):
     shown.until("dashboard.frame_stats()['shown']")
     yield shown
     keep(shown, "last")
-
-
-def keep(shown: Page, name: str) -> None:
-    """Save a screenshot where POTADLAB_SHOTS says."""
-    if folder := os.environ.get("POTADLAB_SHOTS"):
-        shown.page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def pixels(shown: Page, name: str) -> list[int]:

@@ -1,5 +1,6 @@
 """Every allocator of the registry against the model, over every verb, with holes and odd ends."""
 
+import random
 from functools import partial
 
 import numpy as np
@@ -9,23 +10,26 @@ from hypothesis import strategies as st
 from model import Model
 
 from potadlab.core import interface
-from potadlab.core.allocators import ALLOCATORS, ORDERS_MAX
+from potadlab.core.allocators import ALLOCATORS
 from potadlab.core.allocators.buddy import ORDER_MAX
-from potadlab.core.layout import NONE, Outcome
+from potadlab.core.layout import MOVE, NONE, Outcome
 from potadlab.core.lookups.heads import Heads, locate
-from potadlab.metrics.descriptors import record_bytes_of_kinds
+from potadlab.kinds import KIND, facts
 
-POTAD = ALLOCATORS["potad"]
+FIXED = KIND["slab"]
+POTAD = ALLOCATORS["potad"].new
 VARIANTS = {  # every allocator of the registry, and POTAD in each of its ways
-    **ALLOCATORS,
-    "potad without front caches": partial(POTAD, cpus=0),
-    "potad tight": partial(POTAD, cpus=0, tight=True),
-    "potad in groups": partial(POTAD, cpus=0, groups=3, chunk_order=6),
-    "potad in groups, cached, tight": partial(POTAD, cpus=2, groups=3, tight=True, chunk_order=6),
+    **{name: allocator.new for name, allocator in ALLOCATORS.items()},
+    "potad without front caches": partial(POTAD, caches=0),
+    "potad tight": partial(POTAD, caches=0, placement="tightest"),
+    "potad in groups": partial(POTAD, caches=0, groups=3, chunk_order=6),
+    "potad in groups, cached, tight": partial(
+        POTAD, caches=2, groups=3, placement="tightest", chunk_order=6
+    ),
 }
 ZONES = [(200, 453), (3, 200)]  # in order of trial; neither begins nor ends at a power of two
 RANGES = [(3, 60), (64, 180), (200, 300), (310, 450)]
-RECORD_BYTES = record_bytes_of_kinds()
+RECORD_BYTES, MOVABLE = facts()["record_bytes"], facts()["movable"]
 KINDS = len(RECORD_BYTES)
 
 orders, numbers = st.integers(0, 8), st.integers(0, 1 << 16)
@@ -35,7 +39,11 @@ requests = st.lists(
         st.tuples(st.just("release"), numbers, numbers),
         st.tuples(st.just("release"), numbers, numbers),
         st.tuples(st.just("split"), numbers, orders),
-        st.tuples(st.just("claim"), st.integers(1, 24), st.integers(0, 5)),
+        st.tuples(
+            st.just("claim"), st.tuples(st.integers(1, 24), st.booleans()), st.integers(0, 5)
+        ),
+        st.tuples(st.just("migrate"), numbers, numbers),
+        st.tuples(st.just("drain"), numbers, numbers),
         st.tuples(st.just("fail"), st.integers(0, 470), numbers),
         st.tuples(st.just("unpoison"), st.integers(0, 470), numbers),
         st.tuples(st.just("pin"), st.integers(0, 470), numbers),
@@ -46,7 +54,7 @@ requests = st.lists(
 
 
 def start_of(name):
-    state = VARIANTS[name](np.array(ZONES), record_bytes_of_kinds())
+    state = VARIANTS[name](np.array(ZONES), facts())
     model = Model(ZONES)
     for start, end in RANGES:
         interface.add(state, start, end)
@@ -71,11 +79,12 @@ def allocate(name, state, model, order, number):
     return {}
 
 
-def claim(name, state, model, size, align_order):
+def claim(name, state, model, told, size, align_order, may_move):
     granules = size << align_order
-    start, steps, order = interface.claim(state, granules, align_order, 3, 5)
+    moves = np.zeros(granules + 2 if may_move else 0, MOVE)
+    start, steps, order, moved = interface.claim(state, granules, align_order, 3, 5, moves)
     if name == "recorded":
-        assert (start, steps) == (NONE, 0)
+        assert (start, steps, moved) == (NONE, 0, 0)
         return {}
     largest = (granules & -granules).bit_length() - 1
     tried = [o for o in range(largest, align_order - 1, -1)]
@@ -83,15 +92,91 @@ def claim(name, state, model, size, align_order):
     if name == "buddy":
         tried = [largest] if granules == 1 << largest and largest <= ORDER_MAX else []
         able = [order for order in able if order in tried]
+    if not able and may_move and name != "buddy":
+        assert steps == len(tried)
+        return after_moving(model, told, granules, align_order, start, order, moves[:moved])
+    assert moved == 0
     if not able:
         assert start == NONE
         assert steps == len(tried)
         return {}
     assert order == able[0]
     assert steps == tried.index(able[0]) + 1, "the first step that can"
-    for chunk in range(start, start + granules, 1 << order):
-        model.take(int(chunk), int(order))
-    return {int(chunk): (3, 5) for chunk in range(start, start + granules, 1 << order)}
+    return take_chunks(model, start, order, granules, name != "buddy")
+
+
+def take_chunks(model, start, order, granules, together):
+    model.claimed += 1
+    chunks = [int(chunk) for chunk in range(start, start + granules, 1 << order)]
+    for chunk in chunks:
+        model.take(chunk, int(order))
+        if together:
+            model.claims[chunk] = f"claim {model.claimed}"
+    return {chunk: (3, 5) for chunk in chunks}
+
+
+def in_the_way(model, told, start, end):
+    """Live blocks between start and end, None if one of them stays or a granule is no memory."""
+    found = {model.holder(granule) for granule in range(start, end)} - {NONE}
+    rows = set().union(*(model.row(block, 1 << model.live[block]) for block in found))
+    if not set(range(start, end)) <= rows | model.free:
+        return None
+    if any(model.stays(block) or not MOVABLE[told[block][0]] for block in found):
+        return None
+    return found
+
+
+def after_moving(model, told, granules, align_order, start, order, moves):
+    """The window emptied is one with the least to move, into free memory outside of it."""
+    windows = {
+        first: in_the_way(model, told, first, first + granules)
+        for low, high in model.zones
+        for first in range(
+            -(-low >> align_order) << align_order, high - granules + 1, 1 << align_order
+        )
+    }
+    windows = {first: blocks for first, blocks in windows.items() if blocks is not None}
+    cost = {first: sum(1 << model.live[b] for b in blocks) for first, blocks in windows.items()}
+    if start == NONE:
+        cheapest = [first for first in cost if cost[first] == min(cost.values())]
+        for first in cheapest[:1]:
+            outside = model.free - set(range(first, first + granules))
+            single = all(model.live[block] == 0 for block in windows[first])
+            assert not (single and len(outside) >= cost[first]), "there was room for all of them"
+        assert len(moves) == 0
+        return {}
+    assert cost[int(start)] == min(cost.values()), "the least to move"
+    assert {int(move["granule"]) for move in moves} == windows[int(start)]
+    window = set(range(start, start + granules))
+    moved = {}
+    for move in moves:
+        granule, to = int(move["granule"]), int(move["to"])
+        assert move["order"] == model.live[granule]
+        order_of = model.live.pop(granule)
+        assert not model.row(to, 1 << order_of) & window
+        model.take(to, order_of)
+        moved[to] = told.pop(granule)
+        freed = model.row(granule, 1 << order_of) - window
+        model.free |= freed | (model.row(granule, 1 << order_of) & window)
+    told |= moved
+    return take_chunks(model, int(start), int(order), granules, True)
+
+
+def migrate(name, state, model, told, granule):
+    start, order = granule, model.live[granule]
+    places = model.places(1 << order, 1 << order)
+    to, outcome = interface.migrate(state, granule)
+    if name == "buddy":
+        assert (to, outcome) == (NONE, Outcome.IGNORED)
+    elif model.stays(start) or not MOVABLE[told[start][0]]:
+        assert (to, outcome) == (NONE, Outcome.UNMOVABLE)
+    elif not places:
+        assert (to, outcome) == (NONE, Outcome.REFUSED)
+    else:
+        assert outcome == Outcome.DONE
+        assert to in places
+        model.move(start, int(to))
+        told[int(to)] = told.pop(start)
 
 
 def check_answers(state, model, told):
@@ -110,34 +195,37 @@ def check_answers(state, model, told):
             assert start == NONE
 
 
-def can_pin(model, told, pieces, granule):
-    """POTAD counts pins on a record of the block's own."""
+def can_pin(model, told, granule):
+    """POTAD counts pins on a record."""
     start = model.holder(granule)
-    return start in told and start not in pieces and RECORD_BYTES[told[start][0]] > 0
+    return start in told and RECORD_BYTES[told[start][0]] > 0
 
 
 def play(name, requests):
     state, model = start_of(name)
-    told, pieces = {}, set()  # pieces: first granules of blocks that share a record
+    told = {}
     for verb, first, second in requests:
         if verb == "allocate":
-            told |= (allocated := allocate(name, state, model, first, second))
-            pieces -= set(allocated)
+            told |= allocate(name, state, model, first, second)
         elif verb == "claim":
-            told |= (claimed := claim(name, state, model, first, second))
-            pieces |= set(claimed)
+            size, may_move = first
+            told |= claim(name, state, model, told, size, second, may_move)
+        elif verb == "drain":
+            assert interface.drain(state) >= 0
         elif verb == "fail":
             assert interface.fail(state, first) == model.fail(first)
         elif verb == "unpoison":
             assert interface.unpoison(state, first) == model.unpoison(first)
         elif verb == "pin":
-            pinnable = name == "buddy" or can_pin(model, told, pieces, first)
+            pinnable = name == "buddy" or can_pin(model, told, first)
             assert interface.pin(state, first) == model.pin(first, pinnable)
         elif verb == "unpin":
             assert interface.unpin(state, first) == model.unpin(first)
         elif model.live:
             granule = sorted(model.live)[first % len(model.live)]
-            if verb == "release":
+            if verb == "migrate":
+                migrate(name, state, model, told, granule)
+            elif verb == "release":
                 assert interface.release(state, granule, 0) == model.release(granule)
             else:
                 order = min(second, model.live[granule])
@@ -146,7 +234,6 @@ def play(name, requests):
                 assert interface.split(state, granule, order) == whole
                 if whole != NONE:
                     told |= {part: told[granule] for part in parts}
-                    pieces |= set(parts)
         interface.check(state)
     if name != "buddy":
         check_answers(state, model, told)
@@ -158,8 +245,9 @@ def play(name, requests):
 @given(requests)
 def test_every_verb_does_what_the_model_does(name, requests):
     state, model = play(name, requests)
-    for granule in [g for g, pins in model.pins.items() for _ in range(pins)]:
-        assert interface.unpin(state, granule) == model.unpin(granule)
+    for granule in list(model.live):
+        while model.pinned(granule):
+            assert interface.unpin(state, granule) == model.unpin(granule)
     for granule in list(model.live):
         assert interface.release(state, granule, 0) == model.release(granule)
         assert interface.release(state, granule, 0) == NONE, "released twice"
@@ -167,11 +255,36 @@ def test_every_verb_does_what_the_model_does(name, requests):
         assert interface.unpoison(state, granule) == model.unpoison(granule)
     interface.check(state)
     if name != "recorded":  # all given back: what can be cut out of the ranges can be had again
-        cap = ORDERS_MAX.get(name, 60)
+        cap = ALLOCATORS["buddy"].order_max if name == "buddy" else 60
         while model.free:
             order = max(o for o in range(cap + 1) if o < 9 and model.places(1 << o, 1 << o))
             model.take(int(interface.allocate(state, order, 3, 0, NONE, 0, 0)), order)
         assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == NONE
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name.startswith("potad")])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_claim_empties_the_window_with_the_least_to_move(name, seed):
+    """Memory full of mostly movable blocks, then holes in it, then claims that may move."""
+    dice, (state, model), told = random.Random(seed), start_of(name), {}
+    movable = [kind for kind in range(2, KINDS) if MOVABLE[kind]]
+    while model.places(1, 1):
+        order = dice.choice([0, 0, 0, 1, 2, 3])
+        kind = dice.choice(movable) if dice.random() < 0.98 else FIXED
+        granule = int(interface.allocate(state, order, kind, 1, NONE, 0, 1 % state.tree.groups))
+        if granule != NONE:
+            model.take(granule, order)
+            told[granule] = kind, 1
+    for granule in dice.sample(sorted(model.live), len(model.live) // 3):
+        assert interface.release(state, granule, 0) == model.release(granule)
+    moved = 0
+    for size, align_order in ((3, 4), (1, 5), (5, 2), (2, 4), (7, 0), (1, 6)):
+        before = set(model.live)
+        told |= claim(name, state, model, told, size, align_order, True)
+        moved += len(before - set(model.live))
+        interface.check(state)
+        check_answers(state, model, told)
+    assert moved > 0
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -205,7 +318,7 @@ def _next_free(granule, taken):
 
 
 def test_potad_hands_out_any_power_of_two():
-    state = ALLOCATORS["potad"](np.array([(0, 3 << 29)]), record_bytes_of_kinds())
+    state = ALLOCATORS["potad"].new(np.array([(0, 3 << 29)]), facts())
     interface.add(state, 0, 3 << 29)  # 1.5 TiB of 1 KiB granules
     assert interface.allocate(state, 30, 3, 0, NONE, 0, 0) == 0  # 1 TiB
     assert interface.allocate(state, 30, 3, 0, NONE, 0, 0) == NONE
@@ -217,7 +330,7 @@ def test_potad_hands_out_any_power_of_two():
 
 def test_buddy_serves_fresh_memory_from_its_lowest_address():
     """__free_pages_core gives it to the tails of the lists."""
-    state = ALLOCATORS["buddy"](np.array([(0, 4096)]), record_bytes_of_kinds())
+    state = ALLOCATORS["buddy"].new(np.array([(0, 4096)]), facts())
     interface.add(state, 0, 4096)
     places = [interface.allocate(state, 10, 3, 0, NONE, 0, 0) for _ in range(4)]
     assert places == [0, 1024, 2048, 3072]
@@ -225,7 +338,7 @@ def test_buddy_serves_fresh_memory_from_its_lowest_address():
 
 def test_buddy_expands_and_merges_as_linux():
     """Worked by hand from mm/page_alloc.c: expand puts the upper halves at the heads."""
-    state = ALLOCATORS["buddy"](np.array([(0, 2048)]), record_bytes_of_kinds())
+    state = ALLOCATORS["buddy"].new(np.array([(0, 2048)]), facts())
     interface.add(state, 0, 1024)
     areas = state.areas
     assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 0

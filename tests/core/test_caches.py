@@ -4,17 +4,16 @@ import numpy as np
 
 from potadlab.core import blocks, interface
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.layout import NONE, PUT_OFF, Outcome
+from potadlab.core.layout import MOVE, NONE, PUT_OFF, Outcome
 from potadlab.core.lookups.heads import locate
-from potadlab.kinds import KIND
-from potadlab.metrics.descriptors import record_bytes_of_kinds
+from potadlab.kinds import KIND, facts
 
 FOLIO, KERNEL = KIND["folio"], KIND["kernel"]
 CHUNK = 512
 
 
 def potad(granules, **options):
-    state = ALLOCATORS["potad"](np.array([(0, granules)]), record_bytes_of_kinds(), **options)
+    state = ALLOCATORS["potad"].new(np.array([(0, granules)]), facts(), **options)
     interface.add(state, 0, granules)
     return state
 
@@ -24,7 +23,7 @@ def allocate(state, order=0, kind=FOLIO, cpu=0, group=0):
 
 
 def test_the_block_released_last_comes_back_first_on_its_cpu():
-    state = potad(4096, cpus=2)
+    state = potad(4096, caches=2)
     first, second = allocate(state), allocate(state)
     for granule in (first, second):
         assert interface.release(state, granule, 0) == 0
@@ -38,7 +37,7 @@ def test_the_block_released_last_comes_back_first_on_its_cpu():
 
 
 def test_a_cached_block_keeps_its_record_for_its_kind():
-    state = potad(4096, cpus=1)
+    state = potad(4096, caches=1)
     granule = allocate(state)
     interface.release(state, granule, 0)
     fresh = int(state.heads.arenas[FOLIO]["fresh"])
@@ -51,18 +50,20 @@ def test_a_cached_block_keeps_its_record_for_its_kind():
 
 
 def test_the_caches_are_drained_before_anything_is_refused():
-    state = potad(1024, cpus=4)
+    state = potad(1024, caches=4)
     taken = [allocate(state, cpu=i % 4) for i in range(1024)]
     assert sorted(taken) == list(range(1024))
     assert allocate(state) == NONE
     for i, granule in enumerate(taken):
         interface.release(state, granule, i % 4)
-    assert int(interface.claim(state, 1024, 10, FOLIO, 7)[0]) == 0, "a claim sees them too"
+    assert int(interface.claim(state, 1024, 10, FOLIO, 7, np.zeros(0, MOVE))[0]) == 0, (
+        "a claim sees them too"
+    )
     interface.check(state)
 
 
 def test_a_granule_that_fails_in_a_cache_never_comes_back():
-    state = potad(1024, cpus=1)
+    state = potad(1024, caches=1)
     granule = allocate(state, order=2)
     interface.release(state, granule, 0)
     assert interface.fail(state, granule + 1) == Outcome.POISONED_FREE
@@ -72,7 +73,7 @@ def test_a_granule_that_fails_in_a_cache_never_comes_back():
 
 
 def test_groups_keep_to_their_own_chunks():
-    state = potad(8 * CHUNK, cpus=0, groups=2)
+    state = potad(8 * CHUNK, caches=0, groups=2)
     ones = {allocate(state, group=1) // CHUNK for _ in range(CHUNK)}
     twos = {allocate(state, group=2) // CHUNK for _ in range(CHUNK)}
     assert len(ones) == len(twos) == 1
@@ -81,7 +82,7 @@ def test_groups_keep_to_their_own_chunks():
 
 
 def test_a_wholly_free_chunk_returns_to_the_pool():
-    state = potad(2 * CHUNK, cpus=0, groups=2)
+    state = potad(2 * CHUNK, caches=0, groups=2)
     granule = allocate(state, group=1)
     assert allocate(state, order=10) == NONE
     interface.release(state, granule, 0)
@@ -89,7 +90,7 @@ def test_a_wholly_free_chunk_returns_to_the_pool():
 
 
 def test_a_group_without_room_steals_and_a_half_free_chunk_changes_group():
-    state = potad(CHUNK, cpus=0, groups=2)
+    state = potad(CHUNK, caches=0, groups=2)
     mine = [allocate(state, group=1) for _ in range(CHUNK // 4)]
     assert allocate(state, group=2) not in mine
     assert state.counts.tolist() == [1, 1], "three quarters were free: the chunk changed"
@@ -104,7 +105,8 @@ def test_a_group_without_room_steals_and_a_half_free_chunk_changes_group():
 
 def test_tight_breaks_the_smaller_free_block():
     granules = 1 << 14  # children of 4096 at the top
-    loose, tight = (potad(granules, cpus=0, tight=tight) for tight in (False, True))
+    ways = ("lowest", "tightest")
+    loose, tight = (potad(granules, caches=0, placement=placement) for placement in ways)
     for state in (loose, tight):
         kept = [allocate(state, order=12) for _ in range(4)]
         interface.release(state, kept[0], 0)  # 4096 in a row
@@ -115,13 +117,13 @@ def test_tight_breaks_the_smaller_free_block():
 
 
 def test_a_pinned_block_goes_with_its_last_pin():
-    state = potad(1024, cpus=1)
+    state = potad(1024, caches=1)
     granule = allocate(state, order=4)
     assert [interface.pin(state, granule + 3) for _ in range(2)] == [Outcome.DONE] * 2
     assert interface.split(state, granule, 0) == NONE, "as Linux cannot split a pinned folio"
     assert interface.release(state, granule, 0) == PUT_OFF
-    assert interface.unpin(state, granule) == Outcome.DONE
+    assert interface.unpin(state, granule) == (Outcome.DONE, NONE)
     assert tuple(locate(state.heads, granule + 3)) == (granule, 4, FOLIO, 7)
-    assert interface.unpin(state, granule + 15) == Outcome.RELEASED
+    assert interface.unpin(state, granule + 15) == (Outcome.RELEASED, 4)
     assert locate(state.heads, granule + 3)[0] == NONE
-    assert interface.unpin(state, granule) == Outcome.ABSENT
+    assert interface.unpin(state, granule) == (Outcome.ABSENT, NONE)

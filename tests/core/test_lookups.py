@@ -11,11 +11,10 @@ from potadlab.core import follow, interface
 from potadlab.core._jit import kernel
 from potadlab.core.layout import BLOCK, NONE
 from potadlab.core.lookups import LOOKUPS, heads
-from potadlab.kinds import KIND
-from potadlab.metrics.descriptors import record_bytes_of_kinds
+from potadlab.kinds import KIND, facts
 
 GRANULES = 700  # ends inside a word of level 0 and a word of level 1
-RECORD_BYTES = record_bytes_of_kinds()
+RECORD_BYTES = facts()
 RECORDLESS, FOLIO, XFS_BUF = KIND["kernel"], KIND["folio"], KIND["xfs_buf"]
 FREE = (NONE, 0, 0, NONE)
 

@@ -8,9 +8,9 @@ from made import allocate, at, blocks_of, claim, op, ops_of, release, release_cl
 
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS, NULL
-from potadlab.core.layout import BLOCK, EVENT, NONE, Outcome, Verb
+from potadlab.core.layout import BLOCK, EVENT, MOVE, NONE, Outcome, Verb
 from potadlab.core.replay import begin, replay
-from potadlab.metrics.descriptors import record_bytes_of_kinds
+from potadlab.kinds import facts
 
 DONE, REFUSED, ABSENT, IGNORED = (Outcome.DONE, Outcome.REFUSED, Outcome.ABSENT, Outcome.IGNORED)
 FREE, LIVE, BEFORE = Outcome.POISONED_FREE, Outcome.POISONED_LIVE, Outcome.POISONED_BEFORE
@@ -24,8 +24,9 @@ def begun(name, ranges, zones, start=NOTHING):
     """(state, where, ranges, zones) at the beginning."""
     ranges, zones = np.array(ranges, np.int64), np.array(zones, np.int64)
     # places are exact where no front cache holds blocks back
-    makers = {**ALLOCATORS, "potad": partial(ALLOCATORS["potad"], cpus=0), "null": NULL}
-    state = makers[name](zones, record_bytes_of_kinds())
+    makers = {name: allocator.new for name, allocator in {**ALLOCATORS, "null": NULL}.items()}
+    makers["potad"] = partial(makers["potad"], caches=0)
+    state = makers[name](zones, facts())
     where = np.full(HANDLES, NONE, np.int64)
     begin(state, ranges, start, where)
     room = np.concatenate([ranges, np.zeros((8, 2), np.int64)])  # for what ADD_MEMORY adds
@@ -35,7 +36,8 @@ def begun(name, ranges, zones, start=NOTHING):
 def play(ops, state, where, ranges, zones):
     """(granule, outcome, order, steps) of each op."""
     events = np.full(len(ops), 99, EVENT)
-    replay(state, ops, where, events, ranges, zones)
+    groups, moves = np.zeros(len(ops), np.uint8), np.zeros(0, MOVE)
+    replay(state, ops, groups, where, events, moves, ranges, zones)
     interface.check(state)
     assert not events["lines"].any()
     return events[["granule", "outcome", "order", "steps"]].tolist()
@@ -80,8 +82,8 @@ def test_blocks_and_pieces(name):
         (allocate(4, 1, granule=10), here((2, DONE, 1, 0), (2, DONE, 1, 0), (10, DONE, 1, 0))),
         # 1 came last of order 0: while 2 was free, a merge was likely
         (allocate(5, 0, granule=8), here((1, DONE, 0, 0), (5, DONE, 0, 0), (NONE, REFUSED, 0, 0))),
-        (op(Verb.PIN, 4), everywhere((NONE, IGNORED, 0, 0))),
-        (op(Verb.UNPIN, 4), everywhere((NONE, IGNORED, 0, 0))),
+        (op(Verb.UNPIN, 4), here((2, ABSENT, 0, 0), (2, ABSENT, 0, 0), (10, ABSENT, 0, 0))),
+        (op(Verb.PIN, 3), everywhere((NONE, ABSENT, 0, 0))),  # it was refused
         (op(Verb.REFUSED, order=3), everywhere((NONE, IGNORED, 3, 0))),
     ]
     compare(name, table, [(0, 32)], [(0, 32)])
@@ -155,9 +157,8 @@ def test_failed_granules_and_added_memory(name):
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_memory_is_added_once(name):
     state = begun(name, [(0, 32)], [(0, 64)])
-    events = np.zeros(3, EVENT)
-    replay(state[0], ops_of(*[at(Verb.ADD_MEMORY, 32, 16)] * 3), state[1], events, *state[2:])
-    assert events["outcome"].tolist() == [DONE, IGNORED, IGNORED]
+    events = play(ops_of(*[at(Verb.ADD_MEMORY, 32, 16)] * 3), *state)
+    assert [event[1] for event in events] == [DONE, IGNORED, IGNORED]
 
 
 @pytest.mark.parametrize("name", ALLOCATORS)

@@ -55,8 +55,8 @@ class BuddyState(NamedTuple):
     zones: np.ndarray  # i8[zone, 2]  start and end, in granules, in order of trial
 
 
-def new(zones: np.ndarray, record_bytes: np.ndarray) -> BuddyState:
-    """An allocator over `zones` with nothing in service; `record_bytes` is not Linux's."""
+def new(zones: np.ndarray, kinds: np.ndarray) -> BuddyState:
+    """An allocator over `zones` with nothing in service; the records of `kinds` are not Linux's."""
     areas = np.zeros(len(zones) * (ORDER_MAX + 1), AREA)
     areas["first"], areas["last"] = NONE, NONE
     return BuddyState(areas, mapped(int(zones.max()) + 1, FRAME), zones.astype(np.int64))
@@ -168,24 +168,35 @@ def pin(state: BuddyState, granule):
 def unpin(state: BuddyState, granule):
     head = _live_head(state, granule)
     if head == NONE or state.frames[head]["pins"] == 0:
-        return np.int64(Outcome.ABSENT)
+        return np.int64(Outcome.ABSENT), np.int64(NONE)
     frame = state.frames[head]
     frame["pins"] -= 1
     if frame["pins"] > 0 or frame["released"] == 0:
-        return np.int64(Outcome.DONE)
+        return np.int64(Outcome.DONE), np.int64(NONE)
     frame["released"] = 0
-    interface.release(state, head, np.int64(0))
-    return np.int64(Outcome.RELEASED)
+    return np.int64(Outcome.RELEASED), interface.release(state, head, np.int64(0))
 
 
 @interface.claim.register
 @kernel
-def claim(state: BuddyState, granules, align_order, kind, owner):
+def claim(state: BuddyState, granules, align_order, kind, owner, moves):
     order = trailing_zeros(np.uint64(granules))
     if granules != np.int64(1) << order or order > ORDER_MAX:
-        return np.int64(NONE), np.int64(0), order  # no block of Linux's has that size
+        return np.int64(NONE), np.int64(0), order, np.int64(0)  # no block of Linux's has that size
     found = interface.allocate(state, order, kind, owner, np.int64(NONE), np.int64(0), np.int64(0))
-    return found, np.int64(1), order
+    return found, np.int64(1), order, np.int64(0)
+
+
+@interface.migrate.register
+@kernel
+def migrate(state: BuddyState, granule):
+    return np.int64(NONE), np.int64(Outcome.IGNORED)  # it knows no kinds, so nothing movable
+
+
+@interface.drain.register
+@kernel
+def drain(state: BuddyState):
+    return np.int64(0)
 
 
 @interface.fail.register

@@ -13,7 +13,7 @@ class NullState(NamedTuple):
     nothing: np.ndarray
 
 
-def new(zones: np.ndarray, record_bytes: np.ndarray) -> NullState:
+def new(zones: np.ndarray, kinds: np.ndarray) -> NullState:
     """It has nothing to set up."""
     return NullState(np.zeros(1, np.int64))
 
@@ -50,8 +50,32 @@ def split(state: NullState, granule, order):
 
 @interface.claim.register
 @kernel
-def claim(state: NullState, granules, align_order, kind, owner):
-    return np.int64(NONE), np.int64(0), np.int64(0)
+def claim(state: NullState, granules, align_order, kind, owner, moves):
+    return np.int64(NONE), np.int64(0), np.int64(0), np.int64(0)
+
+
+@interface.migrate.register
+@kernel
+def migrate(state: NullState, granule):
+    return np.int64(NONE), np.int64(Outcome.IGNORED)
+
+
+@interface.drain.register
+@kernel
+def drain(state: NullState):
+    return np.int64(0)
+
+
+@interface.pin.register
+@kernel
+def pin(state: NullState, granule):
+    return np.int64(Outcome.IGNORED)
+
+
+@interface.unpin.register
+@kernel
+def unpin(state: NullState, granule):
+    return np.int64(Outcome.IGNORED), np.int64(NONE)
 
 
 @interface.fail.register

@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import blocks, interface, tree
 from .._jit import inlined, kernel
-from ..bits import trailing_zeros
-from ..layout import NONE
+from ..bits import largest_order, trailing_zeros
+from ..layout import DESCRIPTOR, NONE
 from ..lookups import heads
 
 CPUS = 8  # with front caches of their own; a trace's further CPUs share them
@@ -29,53 +29,132 @@ blocks.register(PotadState)
 
 def new(
     zones: np.ndarray,
-    record_bytes: np.ndarray,
-    cpus: int = CPUS,
+    kinds: np.ndarray,
+    caches: int = CPUS,
     groups: int = 0,
-    tight: bool = False,
+    placement: str = "lowest",
     chunk_order: int = 9,
+    hosted: int = 0,
 ) -> PotadState:
     """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
 
-    cpus: how many have front caches, 0: none; groups: how many besides the pool; chunk_order: of
-    what belongs to one group, 9 is Linux's pageblock of 4 KiB pages.
+    caches: how many CPUs have front caches; groups: how many besides the pool; placement: "lowest"
+    or "tightest"; chunk_order: of what belongs to one group, 9 is Linux's pageblock of 4 KiB pages;
+    hosted: bytes of a granule if records take their memory from the space, else 0.
     """
-    return blocks.new(PotadState, zones, record_bytes, cpus, groups, tight, chunk_order)
+    tight = placement == "tightest"
+    return blocks.new(PotadState, zones, kinds, caches, groups, tight, chunk_order, hosted)
 
 
 @interface.allocate.register
 @inlined
 def allocate(state: PotadState, order, kind, owner, granule, cpu, group):
+    hosted = state.hosted != 0
+    first, asks = (np.int64(DESCRIPTOR), np.int64(NONE)) if hosted else (kind, owner)
+    found = _allocate(state, order, first, asks, cpu, group)
+    return _give_record(state, found, kind, owner) if hosted else found
+
+
+@inlined
+def _allocate(state, order, kind, owner, cpu, group):
     if state.cpus > 0 and order < blocks.CACHED_ORDERS:
         found = blocks.pop(state, order, group, cpu, kind, owner)
         if found != NONE:
             return found
     found, part = blocks.place(state, order, group)
-    if found == NONE and blocks.drain(state) > 0:
+    if found == NONE and blocks.make_room(state) > 0:
         found, part = blocks.place(state, order, group)
     if found != NONE:
         blocks.take(state, part, found, order, kind, owner)
     return found
 
 
+@kernel
+def _give_record(state, found, kind, owner):
+    """Let a block have its record where arenas are hosted; NONE, and nothing taken, for no room.
+
+    The block has its place before: a slab put first could break the last large run.
+    """
+    if found == NONE:
+        return np.int64(NONE)
+    if not blocks.ready_record(state, kind):
+        blocks.untake(state, found)
+        return np.int64(NONE)
+    heads.relabel(state.heads, heads.entry_at(state.heads, found), kind, owner)
+    return found
+
+
 @interface.claim.register
 @kernel
-def claim(state: PotadState, granules, align_order, kind, owner):
-    """One chunk, two adjacent chunks of half the size, ... down to the alignment, then give up."""
-    blocks.drain(state)
+def claim(state: PotadState, granules, align_order, kind, owner, moves):
+    """One chunk, two adjacent chunks of half the size, ... down to the alignment, then give up.
+
+    With `moves`, the window with the least movable memory in the way is emptied then.
+    """
+    blocks.make_room(state)
     order = trailing_zeros(np.uint64(granules))
-    steps = np.int64(0)
-    while order >= align_order:
+    start, steps, moved = np.int64(NONE), np.int64(0), np.int64(0)
+    while order >= align_order and start == NONE:
         steps += 1
-        chunks = granules >> order
         for zone in range(len(state.tree.zones)):
-            start = _find_row(state, zone, order, chunks)
-            if start != NONE:
-                _take_row(state, start, order, chunks)
-                heads.store_chunks(state.heads, start, order, chunks, kind, owner)
-                return start, steps, order
+            if start == NONE:
+                start = _find_row(state, zone, order, granules >> order)
         order -= 1
-    return np.int64(NONE), steps, order + 1
+    order += 1
+    if start != NONE:
+        _take_row(state, start, order, granules >> order)
+    elif len(moves) > 0 and blocks.ready_record(state, kind):
+        start, moved = _empty_window(state, granules, align_order, moves)
+        if start != NONE:
+            order = largest_order(start, np.int64(1) << trailing_zeros(np.uint64(granules)))
+    if start == NONE:
+        return start, steps, order, moved
+    if not blocks.ready_record(state, kind):
+        blocks.add(state, start, start + granules)
+        return np.int64(NONE), steps, order, moved
+    heads.store_chunks(state.heads, start, order, granules >> order, kind, owner)
+    return start, steps, order, moved
+
+
+@kernel
+def _empty_window(state, granules, align_order, moves):
+    """(start, blocks moved) of the window with the least to move, emptied; NONE if none can be."""
+    best, least = np.int64(NONE), np.int64(0)
+    for zone in range(len(state.tree.zones)):
+        start, cost = _cheapest_window(state, zone, granules, align_order)
+        if start != NONE and (best == NONE or cost < least):
+            best, least = start, cost
+    if best == NONE:
+        return best, np.int64(0)
+    moved = blocks.empty_out(state, best, best + granules, moves)
+    if moved == NONE:
+        return np.int64(NONE), np.int64(0)
+    return best, moved
+
+
+@kernel
+def _cheapest_window(state, zone, granules, align_order):
+    """(start, granules to move) of the lowest window of a zone with the least to move, or NONE.
+
+    A block that lies across a border of the window moves whole.
+    """
+    step, end = np.int64(1) << align_order, state.tree.zones[zone, 1]
+    start = (state.tree.zones[zone, 0] + step - 1) >> align_order << align_order
+    best, least, used, after = np.int64(NONE), np.int64(0), np.int64(0), start
+    while start + granules <= end:
+        if after < start + granules:
+            more = blocks.in_the_way(state, after, after + step)
+            after += step
+            used += more
+            if more == NONE:
+                start, used = after, np.int64(0)
+            continue
+        cost = used + blocks.sticking_out(state, start, after)
+        if best == NONE or cost < least:
+            best, least = start, cost
+        used -= blocks.in_the_way(state, start, start + step)
+        start += step
+    return best, least
 
 
 @kernel

@@ -18,9 +18,9 @@ class RecordedState(blocks.Blocks):
 blocks.register(RecordedState)
 
 
-def new(zones: np.ndarray, record_bytes: np.ndarray) -> RecordedState:
+def new(zones: np.ndarray, kinds: np.ndarray) -> RecordedState:
     """A record over `zones` with nothing in service."""
-    return blocks.new(RecordedState, zones, record_bytes)
+    return blocks.new(RecordedState, zones, kinds)
 
 
 @interface.allocate.register
@@ -37,5 +37,5 @@ def allocate(state: RecordedState, order, kind, owner, granule, cpu, group):
 
 @interface.claim.register
 @kernel
-def claim(state: RecordedState, granules, align_order, kind, owner):
-    return np.int64(NONE), np.int64(0), np.int64(0)
+def claim(state: RecordedState, granules, align_order, kind, owner, moves):
+    return np.int64(NONE), np.int64(0), np.int64(0), np.int64(0)

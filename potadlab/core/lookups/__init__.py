@@ -1,4 +1,4 @@
-"""The lookups, by the name people give: name -> new(granules, record_bytes)."""
+"""The lookups, by the name people give: name -> new(granules, kinds)."""
 
 from . import heads, memmap
 

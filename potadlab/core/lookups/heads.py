@@ -6,9 +6,14 @@ below, so they hold no start: an empty word sends the search up, a word with sta
 Naturally aligned powers of two are what makes this possible; a tree of ranges cannot know it.
 
 An entry says kind, order and flags; its record says the owner.  Records lie in an arena per
-kind, freed ones are reused last in first out.  A kind without a record (plain kernel pages,
-poison, as type 0 of Linux's planned memdesc) keeps its owner's number in the entry itself.
-Pieces of a split block share its record, which counts them: releasing never allocates.
+kind, freed ones are reused last in first out; the hot header of a record and the kind's own cold
+body lie apart.  A kind without a record (plain kernel pages, poison, as type 0 of Linux's planned
+memdesc) keeps its owner's number in the entry itself.  Pieces of a split block share its record,
+which counts them: releasing never allocates.
+
+Hosted arenas take their memory from the space that they describe, a slab at a time: a block of
+kind DESCRIPTOR, which needs no record, so there is no recursion.  A slab whose records are all
+free goes back when memory is wanted (`blocks.shrink`).
 
 The start bits are always exact.  Source: potadlab's own; the mail it answers is Wilcox, 29 March
 2021, 20210329165832.GG351017@casper.infradead.org ("It's going to have to be a lookup tree").
@@ -20,8 +25,8 @@ import numpy as np
 
 from .. import interface
 from .._jit import inlined, kernel
-from ..bits import leading_zeros
-from ..layout import NONE, POISON
+from ..bits import leading_zeros, trailing_zeros
+from ..layout import KIND_FACTS, NONE, POISON
 from ..mapped import mapped
 
 # entry: kind 8 bits | order 6 | flags 10 | record 40
@@ -29,6 +34,7 @@ POISONED = np.uint64(1 << 14)  # it holds a failed granule
 PIECE = np.uint64(1 << 15)  # its record is shared
 CACHED = np.uint64(1 << 16)  # in a front cache: not live
 RELEASED = np.uint64(1 << 17)  # released while pinned: it goes with its last pin
+CHUNK = np.uint64(1 << 18)  # of a claim: it stays beside the others
 _RECORD_SHIFT = np.uint64(24)
 _LOW = np.uint64((1 << 24) - 1)
 
@@ -37,16 +43,30 @@ RECORD = np.dtype(
         ("owner", "i4"),  # while free: the next free record of the arena, + 1
         ("pieces", "i4"),  # how many live blocks share it
         ("pins", "i4"),
-        ("spare", "i4"),
+        ("state", "i4"),  # the kind's own: dirty, mapped, ...; 0 when taken
     ]
 )
+RECORD_BYTES = RECORD.itemsize
 ARENA = np.dtype(
     [  # one per kind
         ("record_bytes", "i8"),  # header and body; 0: the kind has no records
         ("base", "i8"),  # where its records begin
         ("free", "i8"),  # last freed record + 1, 0: none
-        ("fresh", "i8"),  # records ever used
+        ("fresh", "i8"),  # the next that was never used
+        ("room", "i8"),  # end of those that have memory
         ("live", "i8"),
+        ("bodies", "i8"),  # where its bodies begin
+        ("movable", "i8"),
+        ("slab_order", "i8"),  # hosted: of the blocks that hold its records
+        ("slab_records", "i8"),  # hosted: how many a slab holds; 0: not hosted
+        ("slabs", "i8"),  # hosted: slabs ever numbered
+        ("free_slab", "i8"),  # hosted: last slab given back + 1, 0: none
+    ]
+)
+SLAB = np.dtype(
+    [  # records number * slab_records ... of an arena
+        ("granule", "i8"),  # its block; given back: the next such slab + 1
+        ("free", "i8"),  # scratch of `blocks.shrink`
     ]
 )
 
@@ -57,21 +77,53 @@ class Heads(NamedTuple):
     offsets: np.ndarray  # i8[level]  where a level begins in entries; / 64: in starts
     arenas: np.ndarray  # ARENA[kind]
     records: np.ndarray  # RECORD[kind * granules]
+    bodies: np.ndarray  # u1[...]  cold bodies, record_bytes - 16 each
+    slabs: np.ndarray  # SLAB[kind * granules]  hosted arenas only
 
 
-def new(granules: int, record_bytes: np.ndarray) -> Heads:
-    """A lookup over `granules`, empty; record_bytes[kind] as in the table of kinds."""
+def new(granules: int, kinds: np.ndarray, hosted: int = 0) -> Heads:
+    """A lookup over `granules`, empty; kinds: KIND_FACTS[].
+
+    hosted: bytes of a granule, if the records' memory is taken from the space itself; else 0.
+    """
     top = 1
     while 64 ** (top + 1) <= granules:
         top += 1
     sizes = [64 ** (top + 1 - level) for level in range(top + 1)]
     offsets = np.cumsum([0, *sizes]).astype(np.int64)
-    arenas = np.zeros(len(record_bytes), ARENA)
-    arenas["record_bytes"] = record_bytes
-    arenas["base"] = np.arange(len(record_bytes)) * granules
-    records = mapped(len(record_bytes) * granules, RECORD)
-    total = int(offsets[-1])
-    return Heads(mapped(total // 64, "u8"), mapped(total, "u8"), offsets, arenas, records)
+    total, arenas = int(offsets[-1]), _arenas(granules, kinds, hosted)
+    body_bytes = int(_body_bytes(kinds).sum()) * granules
+    return Heads(
+        mapped(total // 64, "u8"),
+        mapped(total, "u8"),
+        offsets,
+        arenas,
+        mapped(len(kinds) * granules, RECORD),
+        mapped(body_bytes, "u1"),
+        mapped(len(kinds) * granules if hosted else 1, SLAB),
+    )
+
+
+def _body_bytes(kinds: np.ndarray) -> np.ndarray:
+    return np.maximum(kinds["record_bytes"] - RECORD.itemsize, 0)
+
+
+def _arenas(granules: int, kinds: np.ndarray, hosted: int) -> np.ndarray:
+    assert kinds.dtype == KIND_FACTS
+    arenas = np.zeros(len(kinds), ARENA)
+    arenas["record_bytes"], arenas["movable"] = kinds["record_bytes"], kinds["movable"]
+    arenas["base"] = np.arange(len(kinds)) * granules
+    arenas["bodies"] = np.cumsum(np.append(0, _body_bytes(kinds)[:-1])) * granules
+    arenas["room"] = granules
+    if hosted:
+        for arena in arenas:
+            record_bytes = int(arena["record_bytes"])
+            if record_bytes == 0:
+                continue
+            arena["room"] = 0
+            arena["slab_order"] = (-(-record_bytes // hosted) - 1).bit_length()
+            arena["slab_records"] = (hosted << int(arena["slab_order"])) // record_bytes
+    return arenas
 
 
 @inlined
@@ -82,6 +134,23 @@ def kind_of(entry):
 @inlined
 def order_of(entry):
     return np.int64(entry >> np.uint64(8) & np.uint64(0x3F))
+
+
+@kernel
+def record_at(heads, entry):
+    """Index of the record of `entry` in `records`, NONE where its kind has none."""
+    arena = heads.arenas[kind_of(entry)]
+    if arena["record_bytes"] == 0:
+        return np.int64(NONE)
+    return arena["base"] + np.int64(entry >> _RECORD_SHIFT)
+
+
+@kernel
+def body_at(heads, entry):
+    """(where it begins in `bodies`, bytes) of the cold body of a record; no bytes for no record."""
+    arena = heads.arenas[kind_of(entry)]
+    size = max(arena["record_bytes"] - RECORD_BYTES, np.int64(0))
+    return arena["bodies"] + np.int64(entry >> _RECORD_SHIFT) * size, size
 
 
 @kernel
@@ -104,11 +173,34 @@ def _take_record(heads, kind, owner):
         arena["free"] = record["owner"]
     else:
         number = arena["fresh"]
+        assert number < arena["room"]
         arena["fresh"] += 1
         record = heads.records[arena["base"] + number]
     arena["live"] += 1
-    record["owner"], record["pieces"], record["pins"] = owner, 1, 0
+    record["owner"], record["pieces"], record["pins"], record["state"] = owner, 1, 0, 0
     return number
+
+
+@inlined
+def has_record(heads, kind):
+    """Whether a record of this kind can be taken, or none is needed."""
+    arena = heads.arenas[kind]
+    return arena["record_bytes"] == 0 or arena["free"] > 0 or arena["fresh"] < arena["room"]
+
+
+@kernel
+def add_slab(heads, kind, granule):
+    """Let the block at `granule` hold the next records of a hosted arena that has none left."""
+    arena = heads.arenas[kind]
+    number = arena["free_slab"] - 1
+    if number >= 0:
+        arena["free_slab"] = heads.slabs[arena["base"] + number]["granule"]
+    else:
+        number = arena["slabs"]
+        arena["slabs"] += 1
+    heads.slabs[arena["base"] + number]["granule"] = granule
+    arena["fresh"] = number * arena["slab_records"]
+    arena["room"] = arena["fresh"] + arena["slab_records"]
 
 
 @inlined
@@ -163,6 +255,16 @@ def entry_at(heads, granule):
     return np.int64(NONE)
 
 
+@kernel
+def next_start(heads, granule):
+    """The lowest granule after `granule`, which is in no block, at which a block may begin."""
+    at = granule + 1
+    word = heads.starts[at >> 6] >> np.uint64(at & 63)
+    if at & 63 == 0:
+        return at
+    return at + trailing_zeros(word) if word != np.uint64(0) else ((at >> 6) + 1) << 6
+
+
 @inlined
 def start_of(heads, at):
     """First granule of the block whose entry is `at`."""
@@ -190,7 +292,24 @@ def store_chunks(heads, granule, order, chunks, kind, owner):
     entry = np.uint64(_take_record(heads, kind, owner)) << _RECORD_SHIFT | np.uint64(kind)
     _share_record(heads, entry, chunks - 1)
     for chunk in range(chunks):
-        _write(heads, granule + (chunk << order), order, entry | PIECE)
+        _write(heads, granule + (chunk << order), order, entry | PIECE | CHUNK)
+
+
+@kernel
+def move(heads, at, granule):
+    """Let the block of entry `at` begin at `granule` instead; its record goes with it."""
+    entry = forget(heads, at)
+    _write(heads, granule, order_of(entry), entry)
+
+
+@kernel
+def own_record(heads, at):
+    """Give a piece of a split block a record of its own, with the owner of the shared one."""
+    entry = heads.entries[at]
+    owner = owner_of(heads, entry)
+    own = np.uint64(_take_record(heads, kind_of(entry), owner)) << _RECORD_SHIFT
+    drop_record(heads, entry)
+    heads.entries[at] = own | entry & _LOW & ~PIECE
 
 
 @inlined
@@ -205,7 +324,7 @@ def relabel(heads, at, kind, owner):
     entry = heads.entries[at]
     if kind_of(entry) == kind and heads.arenas[kind]["record_bytes"] != 0:
         record = heads.records[heads.arenas[kind]["base"] + np.int64(entry >> _RECORD_SHIFT)]
-        record["owner"] = owner
+        record["owner"], record["state"] = owner, 0
         heads.entries[at] = entry & ~CACHED
         return
     drop_record(heads, entry)

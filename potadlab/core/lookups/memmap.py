@@ -35,7 +35,7 @@ class Memmap(NamedTuple):
     frames: np.ndarray  # FRAME[granule]
 
 
-def new(granules: int, record_bytes: np.ndarray) -> Memmap:
+def new(granules: int, kinds: np.ndarray) -> Memmap:
     """A memmap of `granules`, none of them live; its descriptor is the frame itself."""
     return Memmap(mapped(granules, FRAME))
 

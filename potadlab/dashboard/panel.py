@@ -1,0 +1,196 @@
+"""What every widget with figures shares: the page's messages, a window on memory, one per cell."""
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+from bokeh.io import output_notebook
+from bokeh.resources import INLINE
+from IPython import get_ipython
+
+from ..errors import PotadError
+from ..views import regions
+from .bridge import Bridge
+from .stage import Stage
+
+
+class Panel(ABC):
+    """Figures on a page, shown by ending a cell with it; a second run of the cell replaces it.
+
+    A subclass says what to paint, what a place on a figure is, and what a click there does.
+    """
+
+    root: ipywidgets.Widget
+    bridge: Bridge
+    stage: Stage
+
+    def __init__(self) -> None:
+        self.window: regions.Window | None = None
+        self.selected: tuple[str, int] | None = None  # allocator, granule
+        self.light = True
+        self._dragged: tuple[int, float] | None = None  # first granule and y at the drag's start
+        self._quiet = False  # a widget is moved by us, not by hand
+        self._closed = False
+        _replace_in_cell(self)
+
+    def _set_stage(self, box: ipywidgets.VBox) -> None:
+        """Make ready to show figures in `box`."""
+        output_notebook(INLINE, hide_banner=True)  # before any BokehModel, or the page has no Bokeh
+        self.bridge = Bridge(uuid.uuid4().hex, self._hear)
+        self.stage = Stage(box, self.bridge, self._moment, self._failed)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.root._repr_mimebundle_(**options)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop for good; the last pictures stay on the page."""
+
+    @abstractmethod
+    def _moment(self) -> tuple[Any, ...]:
+        """What to paint next."""
+
+    @abstractmethod
+    def _end(self) -> int:
+        """End of what a window may show, in granules."""
+
+    @abstractmethod
+    def _looked(self) -> None:
+        """The window was moved: label and mark what is in it."""
+
+    @abstractmethod
+    def _dress(self) -> None:
+        """The page has another theme."""
+
+    @abstractmethod
+    def _tip(self, name: str, granule: int) -> list[str]:
+        """Lines on what is at a granule of a figure."""
+
+    @abstractmethod
+    def _tapped(self, name: str, granule: int) -> None:
+        """A click on a granule of a figure."""
+
+    @abstractmethod
+    def say(self, text: str, error: bool = False) -> None:
+        """The message line."""
+
+    # ---- what goes wrong ----
+
+    def _failed(self, error: Exception) -> None:
+        """One line in the page; the panel goes on with what it had."""
+        self.say(one_line(error), error=True)
+
+    def _act(self, act: Callable[[], Any]) -> None:
+        """What a widget asks for; an error becomes a message."""
+        if self._quiet or self._closed:
+            return
+        try:
+            act()
+        except Exception as error:
+            self._failed(error)
+
+    # ---- the page ----
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        """What the page says: ready, shown, theme, pointer."""
+        if self._closed:
+            return
+        try:
+            getattr(self, f"_hear_{message['type']}")(message)
+        except Exception as error:
+            self._failed(error)
+
+    def _hear_ready(self, message: dict[str, Any]) -> None:
+        self._hear_theme(message)
+        self.stage.ready(message["targets"], int(message["missing"]))
+
+    def _hear_shown(self, message: dict[str, Any]) -> None:
+        self.stage.shown(int(message["number"]))
+
+    def _hear_theme(self, message: dict[str, Any]) -> None:
+        if bool(message["light"]) != self.light:
+            self.light = bool(message["light"])
+            self._dress()
+
+    def _hear_pointer(self, message: dict[str, Any]) -> None:
+        getattr(self, f"_pointer_{message['what']}")(
+            str(message["map"]), float(message["x"]), float(message["y"]), message
+        )
+
+    # ---- the window ----
+
+    def zoom(self, steps: int, granule: int | None = None) -> None:
+        """Closer (or wider, below 0) around a granule, the chosen one or the middle."""
+        assert self.window
+        if granule is None:
+            middle = (self.window.first + self.window.end) // 2
+            granule = self.selected[1] if self.selected else middle
+        self._look(regions.zoom(self.window, granule, steps, self._end()))
+
+    def show_whole(self) -> None:
+        """All memory again."""
+        self._look(regions.whole(self._end()))
+
+    def _look(self, window: regions.Window) -> None:
+        if window != self.window and self.stage.canvas:
+            self.window = window
+            self._looked()
+            self.stage.want()
+
+    def _pointer_wheel(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        granule = self._under(x, y)
+        if granule is not None and self.window and message["delta"]:
+            self.zoom(1 if message["delta"] > 0 else -1, granule)
+
+    def _pointer_panstart(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        if self.window:
+            self._dragged = self.window.first, y
+
+    def _pointer_pan(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        if self._dragged and self.window:
+            first, from_y = self._dragged
+            rows = round((from_y - y) / self.window.scale)
+            moved = first // self.window.row_granules + rows
+            rows = moved - self.window.first // self.window.row_granules
+            self._look(regions.pan(self.window, rows, self._end()))
+
+    def _pointer_panend(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        self._dragged = None
+
+    def _pointer_hover(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        granule = self._under(x, y)
+        lines = [] if granule is None else self._tip(name, granule)
+        self.bridge.post({"type": "tip", "lines": lines}, [])
+
+    def _pointer_tap(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        granule = self._under(x, y)
+        if granule is not None:
+            self._tapped(name, granule)
+
+    def _under(self, x: float, y: float) -> int | None:
+        """The granule at a point of a figure."""
+        return regions.locate(self.window, x, y) if self.window else None
+
+
+def one_line(error: Exception) -> str:
+    """An error as people are told it; what is no fault of theirs has its type before it."""
+    text = " ".join(str(error).split())
+    known = isinstance(error, PotadError | OSError)
+    return text if known else f"{type(error).__name__}: {text}"
+
+
+_of_cell: dict[str, Panel] = {}
+
+
+def _replace_in_cell(panel: Panel) -> None:
+    """Close the panel that an earlier run of the same cell left behind."""
+    shell = get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    cell = kernel.get_parent().get("metadata", {}).get("cellId", "") if kernel else ""
+    if cell:
+        before = _of_cell.pop(cell, None)
+        if before:
+            before.close()
+        _of_cell[cell] = panel

@@ -1,0 +1,54 @@
+"""The few shapes of widgets that all parts of the lab are made of."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import ipywidgets as widgets
+
+from ..units import format_size
+
+
+def button(icon: str, tooltip: str, text: str = "", width: str = "34px") -> widgets.Button:
+    """An icon, with words that say what it does."""
+    layout = widgets.Layout(width=width, flex="0 0 auto", padding="0 4px")
+    return widgets.Button(icon=icon, description=text, tooltip=tooltip, layout=layout)
+
+
+def choice(
+    options: Iterable[Any], value: Any, text: str, width: str, label: str = "initial"
+) -> widgets.Dropdown:
+    """A labelled menu."""
+    return widgets.Dropdown(
+        options=list(options),
+        value=value,
+        description=text,
+        layout=widgets.Layout(width=width, flex="0 0 auto"),
+        style={"description_width": label},
+    )
+
+
+def html(text: str = "", **layout: str) -> widgets.HTML:
+    """A place for words."""
+    return widgets.HTML(text, layout=widgets.Layout(margin="0 2px", **layout))
+
+
+def row(*children: widgets.Widget, **layout: str) -> widgets.HBox:
+    """Widgets beside each other, as wide as the page."""
+    kept = {"align_items": "center", "width": "100%", "overflow": "visible", **layout}
+    return widgets.HBox(list(children), layout=widgets.Layout(**kept))
+
+
+def sized(sizes: Iterable[int]) -> list[tuple[str, int]]:
+    """Sizes as people read them, for a menu."""
+    return [(format_size(size), size) for size in sizes]
+
+
+def box(
+    title: str, buttons: Iterable[widgets.Widget], *children: widgets.Widget, width: str
+) -> widgets.VBox:
+    """A titled part of the page, buttons beside its title."""
+    head = widgets.HTML(f"<b>{title}</b>", layout=widgets.Layout(margin="0 8px 0 2px"))
+    layout = widgets.Layout(
+        flex=f"1 1 {width}", min_width="270px", padding="0 8px 0 0", overflow="hidden"
+    )
+    return widgets.VBox([row(head, *buttons), *children], layout=layout)

@@ -1,0 +1,151 @@
+"""POTAD in the hand, and Linux's buddy beside it."""
+
+import numpy as np
+
+from ..core import blocks, tree
+from ..core.interface import locate
+from ..core.layout import BLOCK, DESCRIPTOR, NONE
+from ..core.lookups import heads
+from ..errors import NoDescriptor
+from ..kinds import KINDS
+from ..units import PAGE_BYTES, Size, Space
+from .allocator import Allocator
+from .things import Block, Descriptor, Descriptors
+
+WORD_BYTES = (64, 32, 16, 8)  # struct page, the interim page, Wilcox's of 2024, memdesc
+
+
+class Buddy(Allocator):
+    """Linux's buddy allocator over a space."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space, "buddy")
+
+
+class Potad(Allocator):
+    """POTAD over a space: any power of two, a descriptor for each block, a lookup for any byte."""
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        placement: str = "lowest",
+        groups: str = "none",
+        caches: str = "off",
+        hosted: bool = False,
+        fails_as: str = "potad",
+    ) -> None:
+        """placement: "lowest" or "tightest"; groups: "none", "migratetype", "kind", "lifetime";
+        caches: "on" for front caches per CPU; hosted: descriptors take their memory from the space;
+        fails_as: "potad" tells the owners of all failed memory, "linux" whom Linux tells.
+
+        Raises UnknownName for other words.
+        """
+        spec = f"potad:placement={placement},groups={groups},caches={caches}"
+        super().__init__(space, spec, fails_as, hosted=space.granule_bytes if hosted else 0)
+
+    def _lookup(self, granule: int) -> Descriptor | None:
+        start, order, kind, owner = (int(found) for found in locate(self._state.heads, granule))
+        if start == NONE:
+            return None
+        unit, found = self.space.granule_bytes, KINDS[kind]
+        record = self._record(start)
+        pins, state, pieces = (0, 0, 1) if record is None else record
+        word = int(self._state.poison[granule >> 6])
+        return Descriptor(
+            start * unit, unit << order, order, found.name, self.owner(owner),
+            self._at.get(start, NONE), pins, state, bool(word >> (granule & 63) & 1),
+            found.record_bytes, pieces, self._body(start),
+        )  # fmt: skip
+
+    def is_cached(self, granule: int) -> bool:
+        index = self._state.heads
+        at = heads.entry_at(index, granule)
+        return bool(at != NONE and index.entries[at] & heads.CACHED)
+
+    def _record(self, start: int) -> tuple[int, int, int] | None:
+        """(pins, state, pieces) of the block that starts there, None without a record."""
+        number = self._record_number(start)
+        if number == NONE:
+            return None
+        record = self._state.heads.records[number]
+        return int(record["pins"]), int(record["state"]), int(record["pieces"])
+
+    def _record_number(self, start: int) -> int:
+        """Index in `records` of the block that starts there, or NONE."""
+        index = self._state.heads
+        entry = index.entries[heads.entry_at(index, start)]
+        return int(heads.record_at(index, entry))
+
+    def _body(self, start: int) -> np.ndarray | None:
+        """The kind's own bytes of the record, to read and write."""
+        index = self._state.heads
+        entry = index.entries[heads.entry_at(index, start)]
+        first, size = (int(found) for found in heads.body_at(index, entry))
+        return index.bodies[first : first + size] if size else None
+
+    def _live(self) -> np.ndarray:
+        live = np.concatenate([np.zeros(0, BLOCK), *map(self._listed, self._served.tolist())])
+        handles = np.array([self._at.get(int(granule), NONE) for granule in live["granule"]])
+        live["handle"] = handles
+        live["time_ns"] = [self._born[h][2] if h in self._born else 0 for h in handles]
+        return live
+
+    def _listed(self, served: list[int]) -> np.ndarray:
+        count = blocks.list_live(self._state, served[0], served[1], np.zeros(0, BLOCK))
+        live = np.zeros(count, BLOCK)
+        blocks.list_live(self._state, served[0], served[1], live)
+        return live
+
+    @property
+    def largest_free_bytes(self) -> int:
+        parts = len(self._zones) * self._state.tree.groups
+        order = max(int(tree.largest(self._state.tree, part)) for part in range(parts))
+        return 0 if order == NONE else self.space.granule_bytes << order
+
+    def mark(self, address: "Block | Size", state: int) -> None:
+        """Write the state word of a block's descriptor (failure.State): dirty, mapped, ...
+
+        Raises BadAddress, NotLive, NoDescriptor.
+        """
+        _, start, _ = self._holder(address)
+        number = self._record_number(start)
+        if number == NONE:
+            raise NoDescriptor(f"the block at {self._hex(start)} has no descriptor to write on")
+        self._state.heads.records[number]["state"] = state
+
+    def descriptors(self) -> Descriptors:
+        """Bytes and counts of descriptors by kind, and the same memory's cost per page."""
+        live = self.blocks()
+        counts = np.bincount(live["kind"], minlength=len(KINDS))
+        arenas = self._state.heads.arenas
+        present = [kind for kind in range(len(arenas)) if counts[kind] or arenas[kind]["live"]]
+        lookup = heads.lookup_bytes(self._state.heads, len(live))["lookup"]
+        slabs = live[live["kind"] == DESCRIPTOR]
+        slab_granules = int((np.int64(1) << slabs["order"].astype(np.int64)).sum())
+        pages = self.space.bytes // PAGE_BYTES
+        return Descriptors(
+            {KINDS[kind].name: int(counts[kind]) for kind in present},
+            {KINDS[kind].name: self._records(kind) for kind in present},
+            {
+                KINDS[kind].name: self._records(kind) * int(arenas[kind]["record_bytes"])
+                for kind in present
+            },
+            lookup,
+            slab_granules * self.space.granule_bytes,
+            {each: pages * each for each in WORD_BYTES},
+        )
+
+    def _records(self, kind: int) -> int:
+        arena = self._state.heads.arenas[kind]
+        return int(arena["live"]) if arena["record_bytes"] else 0
+
+    @property
+    def stolen(self) -> int:
+        """Blocks that a group took from another's chunk."""
+        return int(self._state.counts[blocks.STOLEN])
+
+    @property
+    def changed(self) -> int:
+        """Chunks that changed their group for it."""
+        return int(self._state.counts[blocks.CHANGED])

@@ -1,0 +1,139 @@
+"""A notebook's page as a person sees it, with the kernel behind it."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+NOISE = re.compile("favicon")
+
+
+class Page:
+    """The page as a person sees it, and the kernel behind it."""
+
+    def __init__(self, page):
+        self.page, self.console = page, []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.console.append(str(error)))
+
+    def _hear(self, message):
+        if message.type == "error" and not NOISE.search(message.text):
+            self.console.append(message.text)
+
+    def python(self, expression: str):
+        """The value of an expression in the notebook's kernel."""
+        text = self.run(f"import json; print(json.dumps({expression}))")
+        return json.loads(text.strip().splitlines()[-1])
+
+    def run(self, code: str) -> str:
+        """What code prints in the notebook's kernel."""
+        return self.page.evaluate(
+            """async (code) => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const future = kernel.requestExecute({ code, store_history: false });
+              let text = "";
+              future.onIOPub = ({ header, content }) => {
+                if (header.msg_type === "stream") text += content.text;
+                if (header.msg_type === "error") text += content.evalue;
+              };
+              await future.done;
+              return text;
+            }""",
+            code,
+        )
+
+    def says(self, words: str) -> None:
+        """Wait until the dashboard shows the words."""
+        self.page.wait_for_function(
+            "(words) => document.querySelector('.potadlab')?.innerText.includes(words)", arg=words
+        )
+
+    def until(self, expression: str) -> None:
+        """Wait until an expression in the kernel is true."""
+        for _ in range(600):
+            if self.python(f"bool({expression})"):
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"never true: {expression}")
+
+    def press(self, text: str) -> None:
+        self.page.locator(".potadlab button:enabled", has_text=text).click()
+
+    def map_point(self, name: str, across: float, down: float) -> tuple[float, float]:
+        """Where on the screen a share of a map's frame lies."""
+        return tuple(
+            self.page.evaluate(
+                """([name, across, down]) => {
+                  const figures = [];
+                  const walk = (node) => {
+                    if (node.classList?.contains("bk-Figure")) figures.push(node);
+                    node.shadowRoot?.childNodes.forEach(walk);
+                    node.childNodes.forEach(walk);
+                  };
+                  walk(document.querySelector(".potadlab"));
+                  const names = Bokeh.documents.flatMap((document) => document.roots())
+                    .flatMap((root) => [...root.references()])
+                    .filter((model) => model.name?.startsWith("map ")).map((model) => model.name);
+                  const at = names.indexOf(`map ${name}`);
+                  const box = figures[2 * at].getBoundingClientRect(); // each has one figure below
+                  const [left, right, top, bottom] = [60, 14, 18, 26];
+                  return [box.x + left + across * (box.width - left - right),
+                          box.y + top + down * (box.height - top - bottom)];
+                }""",
+                [name, across, down],
+            )
+        )
+
+    def point(self, figure: str, x: float, y: float) -> tuple[float, float]:
+        """Where on the screen a point of a figure lies, given in its own units."""
+        return tuple(
+            self.page.evaluate(
+                """([name, x, y]) => {
+                  const found = [];
+                  const walk = (view) => {
+                    if (view.model.name === name) found.push(view);
+                    for (const child of view.children()) walk(child);
+                  };
+                  for (const root of Bokeh.index) walk(root);
+                  const { el, frame } = found[found.length - 1];
+                  const box = el.getBoundingClientRect();
+                  return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)];
+                }""",
+                [figure, x, y],
+            )
+        )
+
+    def columns(self, model: str) -> dict[str, list]:
+        """The columns of a source, by the Python expression that names it, as the page has them."""
+        return self.page.evaluate(
+            """(id) => {
+              const found = Bokeh.documents.map((each) => each.get_model_by_id(id));
+              const data = Object.entries(found.find((model) => model).data);
+              return Object.fromEntries(data.map(([name, column]) => [name, Array.from(column)]));
+            }""",
+            self.python(f"{model}.id"),
+        )
+
+    def open(self, address: str) -> None:
+        """Open a notebook and run it from top to bottom."""
+        self.page.goto(address)
+        self.page.wait_for_function(
+            "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+            " === 'idle'"
+        )
+        self.page.evaluate("window.jupyterapp.shell.collapseLeft()")
+        self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_selector(".potadlab .bk-Figure")
+
+    def outputs(self) -> list[dict]:
+        """Outputs of all cells of the notebook."""
+        return self.page.evaluate(
+            """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+              .filter((cell) => cell.type === "code").flatMap((cell) => cell.outputs.toJSON())"""
+        )
+
+
+def keep(shown: Page, name: str) -> None:
+    """Save a screenshot where POTADLAB_SHOTS says."""
+    if folder := os.environ.get("POTADLAB_SHOTS"):
+        shown.page.screenshot(path=Path(folder) / f"{name}.png")
