@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import kernel, state
 from .bits import align_down, buddy_of, largest_order
 from .layout import NONE, Outcome, Verb
 from .mapped import mapped
@@ -17,6 +17,7 @@ ORDERS = 64
 KINDS = 256
 
 
+@state
 class Census(NamedTuple):
     free_orders: np.ndarray  # u1[granule]  1 + order of the free block that starts here, else 0
     free_blocks: np.ndarray  # i8[ORDERS]
@@ -26,6 +27,7 @@ class Census(NamedTuple):
     zones: np.ndarray  # i8[zone, 2]
 
 
+@state
 class Samples(NamedTuple):
     at: np.ndarray  # i8[sample]  how many ops came before it, ascending
     free_blocks: np.ndarray  # i8[sample, ORDERS]

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import inlined, kernel, state
 from .bits import (
     ONES,
     bytes_at_least,
@@ -34,6 +34,7 @@ from .bits import (
     bytes_tightest,
     longest_run,
     popcount,
+    prefetch,
     run_mask,
     runs,
     trailing_zeros,
@@ -42,6 +43,7 @@ from .layout import NONE
 from .mapped import mapped
 
 
+@state
 class Tree(NamedTuple):
     words: np.ndarray  # u8[part * granules/64]  level 0: free bits
     nodes: np.ndarray  # u1[...]  levels 1 .. top of each part, one byte a child
@@ -234,6 +236,13 @@ def enter(tree, part, granule, order):
         if byte == 0 or byte == whole(level):
             _fill_below(tree, part, level, granule, byte != 0)
         level -= 1
+
+
+@inlined
+def fetch(tree, part, granule):
+    """Have the lines fetched that putting a block smaller than a word writes."""
+    prefetch(tree.words, _word_at(tree, part, granule))
+    prefetch(tree.nodes, _byte_at(tree, part, 1, granule))
 
 
 @inlined

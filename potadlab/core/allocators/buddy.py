@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..bits import align_down, buddy_of, largest_order, trailing_zeros
 from ..layout import NONE, PUT_OFF, Outcome
 from ..mapped import mapped
@@ -49,6 +49,7 @@ NO_HEAD, FREE, LIVE = 0, 1, 2
 AREA = np.dtype([("first", "i8"), ("last", "i8"), ("blocks", "i8")])  # free_area of a zone
 
 
+@state
 class BuddyState(NamedTuple):
     areas: np.ndarray  # AREA[zone * (ORDER_MAX + 1) + order]
     frames: np.ndarray  # FRAME[granule]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import kernel
+from .._jit import kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 
@@ -31,6 +31,7 @@ FRAME = np.dtype(
 )
 
 
+@state
 class Memmap(NamedTuple):
     frames: np.ndarray  # FRAME[granule]
 
