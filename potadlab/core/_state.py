@@ -1,7 +1,7 @@
 """States reach kernels as one address, not as all their words.
 
-Numba hands a NamedTuple over by value: a state of many arrays is some 150 words, at each call and in
-each variable.  A class marked `@state` is laid out once, by the wrapper that Python calls, and
+Numba hands a NamedTuple over by value: a state of many arrays is some 150 words, at each call and
+in each variable.  A class marked `@state` is laid out once, by the wrapper that Python calls, and
 kernels get its address; a field is loaded where it is read.  The fields themselves never change
 (what they point to does), so the loads are marked invariant, and LLVM may keep one in a register
 across stores.

@@ -24,7 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import allocating_kernel as kernel, state
+from ._jit import allocating_kernel as kernel
+from ._jit import state
 from .bits import align_down, largest_order
 from .layout import NONE, OP, Flag, Verb
 

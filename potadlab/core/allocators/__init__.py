@@ -92,6 +92,7 @@ ALLOCATORS = {
             "caches": {"on": potad.CPUS, "off": 0},
             "placement": {"lowest": "lowest", "tightest": "tightest"},
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
+            "records": {"on": True, "off": False},
         },
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
     ),

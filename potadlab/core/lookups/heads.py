@@ -106,7 +106,7 @@ def new(granules: int, kinds: np.ndarray, hosted: int = 0) -> Heads:
     body_bytes = int(_body_bytes(kinds).sum()) * granules
     return Heads(
         mapped(total // 64, "u8"),
-        mapped(total, SLOT, huge=True),
+        mapped(total, SLOT),
         offsets,
         arenas,
         mapped(len(kinds) * granules, RECORD),
