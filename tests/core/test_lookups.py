@@ -357,9 +357,12 @@ def test_what_is_timed_is_what_is_answered(name):
     granules = np.array([1, 5, 15, 127, 300, 699, 70, 9])
     numbers = [in_one_number(answer) for answer in answers(index, granules)]
     assert follow.locate_independent(index, granules) == np.bitwise_xor.reduce(numbers)
-    assert follow.locate_dependent(index, granules) == numbers[-1]
+    assert follow.locate_dependent(index, granules, 0) == numbers[-1]
+    classes = [order << 1 ^ kind << 2 for _, order, kind, _ in answers(index, granules)]
+    assert follow.classify_independent(index, granules) == np.bitwise_xor.reduce(classes)
+    assert follow.classify_dependent(index, granules, 0) == classes[-1]
     ticks = np.full(4, -1, np.int64)
-    follow.time_batches(index, granules, 2, ticks)
+    follow.time_batches(index, granules, 2, ticks, 0)
     assert np.all(ticks >= 0)
     follow.time_nothing(ticks)
     assert np.all(ticks >= 0)
@@ -390,5 +393,5 @@ def test_the_last_answer_leaves_the_next_address_as_it_is(start, owner):
     granules = np.array([7, 0, 12, TIB_OF_SECTORS - 1])
     told = np.array([[start, 5, FOLIO, owner]] * 4)
     index = Asked(told, np.zeros(4, np.int64), np.zeros(1, np.int64))
-    follow.locate_dependent(index, granules)
+    follow.locate_dependent(index, granules, 0)
     assert index.asked.tolist() == granules.tolist()

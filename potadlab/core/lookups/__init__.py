@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from .. import interface
 from . import heads, memdesc, memmap, rank, two_level, xarray
 
 LOOKUPS: dict[str, Callable[..., Any]] = {
@@ -16,3 +17,8 @@ LOOKUPS: dict[str, Callable[..., Any]] = {
     "rank": rank.new,
 }
 READ_ONLY = ("rank",)  # blocks are stored once, in address order; there is no erase
+
+
+@interface.bytes_of.register
+def _bytes_of_heads(index: heads.Heads, live_blocks: int, granules: int) -> dict[str, int]:
+    return heads.lookup_bytes(index, live_blocks)

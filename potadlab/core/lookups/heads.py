@@ -397,8 +397,3 @@ def lookup_bytes(heads: Heads, live_blocks: int) -> dict[str, int]:
     starts = int(heads.offsets[-1]) // 8
     records = int((heads.arenas["live"] * heads.arenas["record_bytes"]).sum())
     return {"lookup": starts + 8 * live_blocks, "descriptors": records}
-
-
-@interface.bytes_of.register
-def bytes_of(index: Heads, live_blocks: int, granules: int) -> dict[str, int]:
-    return lookup_bytes(index, live_blocks)
