@@ -51,7 +51,8 @@ def locate_independent(index, granules):
 def locate_dependent(index, granules, zero):
     """Look all up, each one only when the last has answered.
 
-    `zero` is 0: the answer enters the next address and leaves it as it is; the compiler cannot know.
+    `zero` is 0, which the compiler cannot know: the answer enters the next address and leaves it
+    as it is.
     """
     last = np.int64(0)
     for i in range(len(granules)):

@@ -43,8 +43,8 @@ class Latency:
     """Lookups of random live addresses, all returning kind, order and owner; nanoseconds.
 
     rounds_ns: of one, in each of `ROUNDS` rounds, by what was timed: "independent", "dependent"
-    lookups; measured thoroughly also "kind_order_independent", "kind_order_dependent" (lookups
-    that return kind and order alone) and, unless it is read only, "insert" and "erase".  p50, p99:
+    lookups; where asked for, "insert" and "erase" (unless it is read only), and
+    "kind_order_independent", "kind_order_dependent": lookups that return these alone.  p50, p99:
     of batches, each the mean of `BATCH` dependent lookups, so single slow ones do not show in them.
     """
 
@@ -83,16 +83,18 @@ def measure(
     seed: int = 1,
     lookups_timed: int = 1 << 17,
     in_service: int | None = None,
-    thorough: bool = False,
+    updates: bool = False,
+    kind_order: bool = False,
 ) -> list[Latency]:
     """Fill each lookup with `blocks` (BLOCK[]) and time it on random addresses inside them.
 
     `granules` is the end of the space, `in_service` how many of them there are (None: all).  Blocks
     are stored in the order of their time, and a block inside another (a failed granule) is left
     out.  Every lookup sees the same addresses; they alternate, `ROUNDS` times, in an order shuffled
-    by `seed`.  `thorough`: inserts, erasures, and lookups of kind and order alone are timed too, in
-    as many rounds.  Every lookup's memory is asked to be in huge pages, as Linux maps its own.
-    Empty for no blocks.  Raises UnknownName for a lookup that is not there.
+    by `seed`.  `updates`: inserts and erasures are timed too, `kind_order`: lookups of kind and
+    order alone.  All memory is asked to be in huge pages, as Linux maps its own; times are of the
+    processor, not of the clock.  Empty for no blocks.  Raises UnknownName for a lookup that is not
+    there.
     """
     for name in lookups:
         if name not in LOOKUPS:
@@ -104,7 +106,7 @@ def measure(
     filled = {name: _filled(name, blocks, granules) for name in lookups}
     served = granules if in_service is None else in_service
     sizes = {name: _bytes(filled[name], len(blocks), served) for name in lookups}
-    rounds, samples = _rounds(filled, blocks, addresses, seed, thorough)
+    rounds, samples = _rounds(filled, blocks, addresses, seed, updates, kind_order)
     return [
         _latency(name, rounds[name], samples[name], len(blocks), sizes[name]) for name in lookups
     ]
@@ -180,18 +182,24 @@ def _filled(name: str, blocks: np.ndarray, granules: int) -> Any:
 
 
 def _rounds(
-    filled: dict[str, Any], blocks: np.ndarray, addresses: np.ndarray, seed: int, thorough: bool
+    filled: dict[str, Any],
+    blocks: np.ndarray,
+    addresses: np.ndarray,
+    seed: int,
+    updates: bool,
+    kind_order: bool,
 ) -> tuple[dict[str, list[_Round]], dict[str, np.ndarray]]:
     """Rounds of each lookup; the lookups alternate, so that all meet the same noise."""
     order, dice = random.Random(seed), np.random.default_rng(seed)
-    timed, samples = {name: list[_Round]() for name in filled}, {name: [] for name in filled}
+    timed: dict[str, list[_Round]] = {name: [] for name in filled}
+    samples: dict[str, list[np.ndarray]] = {name: [] for name in filled}
     for _ in range(ROUNDS):
         chosen = dice.choice(len(blocks), min(_UPDATES, -(-len(blocks) // 2)), replace=False)
         for name in order.sample(list(filled), len(filled)):
             ns, batches = _round(filled[name], addresses)
-            if thorough:
+            if kind_order:
                 ns |= _classified(filled[name], addresses)
-            if thorough and name not in READ_ONLY:
+            if updates and name not in READ_ONLY:
                 ns |= _updated(filled[name], blocks[chosen])
             timed[name].append(ns)
             samples[name].append(batches)

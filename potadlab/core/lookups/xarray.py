@@ -18,7 +18,6 @@ import numpy as np
 
 from .. import interface
 from .._jit import inlined, kernel
-from ..bits import align_down
 from ..layout import NONE
 from ..mapped import mapped
 from .memdesc import Descriptors, describe, descriptors, descriptors_bytes, drop, read
@@ -336,7 +335,8 @@ def check(index: XArray):
             continue
         if _is_sibling(entry):
             canonical = index.slots[_slot(node, entry >> 2)]
-            assert canonical & 3 == 0 and canonical != 0, "a sibling names a canonical entry"
+            assert canonical != 0, "a sibling names a canonical entry"
+            assert canonical & 3 == 0, "which is a block's"
             assert offset > entry >> 2
             before = index.slots[_slot(node, offset - 1)]
             assert offset - 1 == entry >> 2 or before == entry, "siblings follow their entry"
