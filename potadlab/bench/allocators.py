@@ -35,7 +35,11 @@ def measure(
     tell(0.0, "synthetic load")
     found = replayed("synthetic", records, pages_for(records), programs)
     ratio(found, "synthetic.potad.to_c_buddy_pcp", *_pair("potad", "c_buddy_pcp"))
-    ratio(found, "synthetic.potad_whole.to_c_buddy_pcp_tails", *_pair("potad_whole", "c_buddy_pcp_tails"))
+    ratio(
+        found,
+        "synthetic.potad_whole.to_c_buddy_pcp_tails",
+        *_pair("potad_whole", "c_buddy_pcp_tails"),
+    )
     tell(0.4, "order 9")
     found |= _order9(records, programs)
     tell(0.6, "registering 1.5 TiB")

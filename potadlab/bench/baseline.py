@@ -19,10 +19,10 @@ from ..errors import PotadError
 from ..traces import exchange
 
 MODELS = {  # name: what the C compiler is told
-    "c_null": ["-DALLOCATOR=\"null.h\""],
-    "c_buddy": ["-DALLOCATOR=\"buddy.h\""],
-    "c_buddy_pcp": ["-DALLOCATOR=\"buddy.h\"", "-DPER_CPU=1"],
-    "c_buddy_pcp_tails": ["-DALLOCATOR=\"buddy.h\"", "-DPER_CPU=1", "-DTAILS=1"],
+    "c_null": ['-DALLOCATOR="null.h"'],
+    "c_buddy": ['-DALLOCATOR="buddy.h"'],
+    "c_buddy_pcp": ['-DALLOCATOR="buddy.h"', "-DPER_CPU=1"],
+    "c_buddy_pcp_tails": ['-DALLOCATOR="buddy.h"', "-DPER_CPU=1", "-DTAILS=1"],
 }
 _FLAGS = ["-std=gnu11", "-O3", "-march=native"]
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from .. import bundled, kinds
 from ..core.lookups.heads import ENTRY_BYTES, SLOT
 from ..metrics.descriptors import struct_page_bytes

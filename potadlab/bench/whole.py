@@ -6,15 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
-from ..bundled import dataset
-from ..core import exchange
-from ..core.layout import NONE, OP
-from ..traces import generate
 from .measuring import Figure, Figures, Progress
 
 _STARTED = "compile_redis"  # the trace that is started on

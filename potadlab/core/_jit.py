@@ -135,8 +135,10 @@ def generic(fn):
     _teach(call, implementations)
 
     def register(implementation):
-        state = next(iter(inspect.signature(implementation, eval_str=True).parameters.values()))
-        implementations[state.annotation] = implementation
+        first = next(iter(inspect.signature(implementation, eval_str=True).parameters.values()))
+        implementations[first.annotation] = implementation
+        if issubclass(first.annotation, tuple):
+            state(first.annotation)
         return implementation
 
     call.register = register
