@@ -4,6 +4,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,9 @@ def measure(
     records = generate.steady() if file is None else file
     tell(0.0, "synthetic load")
     found = replayed("synthetic", records, pages_for(records), programs)
-    ratio(found, "synthetic.potad.to_c_buddy_pcp", *_pair("potad", "c_buddy_pcp"))
-    ratio(
-        found,
-        "synthetic.potad_whole.to_c_buddy_pcp_tails",
-        *_pair("potad_whole", "c_buddy_pcp_tails"),
-    )
+    for one, other in (("potad", "c_buddy_pcp"), ("potad_whole", "c_buddy_pcp_tails")):
+        of, to = (f"synthetic.{label}.ns_per_op" for label in (one, other))
+        ratio(found, f"synthetic.{one}.to_{other}", of, to)
     tell(0.4, "order 9")
     found |= _order9(records, programs)
     tell(0.6, "registering 1.5 TiB")
@@ -50,10 +48,6 @@ def measure(
         tell(0.8, "growth")
         found |= _growth() | _filling()
     return found
-
-
-def _pair(one: str, other: str) -> tuple[str, str]:
-    return f"synthetic.{one}.ns_per_op", f"synthetic.{other}.ns_per_op"
 
 
 def pages_for(records: np.ndarray) -> int:
@@ -104,7 +98,7 @@ def _turn(model: baseline.Model, refused: dict[str, int], label: str) -> Turn:
 
 
 def _order9(records: np.ndarray, programs: dict[str, Path]) -> Figures:
-    """A pair at once (hot), and in batches out of half of 8 GiB (batch), as c/harness.c does both."""
+    """A pair at once (hot), and in batches out of half of 8 GiB, as c/harness.c does both."""
     pages, specs = 8 * GIB_PAGES, {"potad_whole": WHOLE, "null": "null"}
     hot = {label: hot_pairs(spec, pages, HUGE_ORDER) for label, spec in specs.items()}
     batch = {"potad_whole": batch_pairs(WHOLE, pages, HUGE_ORDER)}
@@ -115,7 +109,7 @@ def _order9(records: np.ndarray, programs: dict[str, Path]) -> Figures:
             for label, both in alternate_pairs(models).items():
                 for of, ns in zip(timed, both, strict=True):
                     of[label] = ns
-    found = {}
+    found: Figures = {}
     for unit, of in zip(("pair_ns", "batch_pair_ns"), timed, strict=True):
         found |= {f"order9.{label}.{unit}": Figure.of(ns, "ns") for label, ns in of.items()}
     return found
@@ -147,7 +141,7 @@ def _registering() -> Figures:
     us, resident = [], []
     for _ in range(9):
         state, before = empty(WHOLE, granules), _resident_bytes()
-        us.append(processor_ns(lambda state=state: add(state, 0, granules)) / 1e3)
+        us.append(processor_ns(partial(add, state, 0, granules)) / 1e3)
         resident.append(float(max(_resident_bytes() - before, 0)))
     return {
         "register.1.5TiB.us": Figure.of(us, "us"),
@@ -167,15 +161,18 @@ def _threads(records: np.ndarray) -> Figures:
         return {}
     known, pages = told(records), pages_for(records)
     loads = [Load(WHOLE, known, pages) for _ in range(2)]
-    with ThreadPoolExecutor(1, initializer=_keep_to, initargs=(cores[-1],)) as one:
-        with ThreadPoolExecutor(1, initializer=_keep_to, initargs=(cores[-2],)) as other:
-            pools = one, other
-            _together(loads, pools)
-            ratios = []
-            for _ in range(5):
-                single = _together(loads[:1], pools)
-                ratios.append(_together(loads, pools) / single)
+    with _thread_on(cores[-1]) as one, _thread_on(cores[-2]) as other:
+        pools = one, other
+        _together(loads, pools)
+        ratios = []
+        for _ in range(5):
+            single = _together(loads[:1], pools)
+            ratios.append(_together(loads, pools) / single)
     return {"threads.two_over_one": Figure.of(ratios, "ratio")}
+
+
+def _thread_on(core: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, initializer=_keep_to, initargs=(core,))
 
 
 def _keep_to(core: int) -> None:

@@ -44,7 +44,8 @@ class Model:
         )
 
     def _ask(self, line: str) -> list[float]:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()

@@ -1,6 +1,7 @@
 """An allocator at work on exchange records, as the C models are."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ BLOCKS_AT_A_TIME, PAIRS = 128, 1 << 15  # as in c/harness.c
 
 
 def told(records: np.ndarray) -> np.ndarray:
-    """The records, blocks of an untold kind made folios: they get a descriptor as most others do."""
+    """The records, untold kinds made folios: their blocks get a descriptor as most others do."""
     found = mapped(len(records), exchange.EXCHANGE)
     in_huge_pages((found,))
     found[:] = records
@@ -86,7 +87,7 @@ def batch_pairs(spec: str, granules: int, order: int, seed: int = 7) -> Callable
         for _ in range(PAIRS // BLOCKS_AT_A_TIME):
             dice.shuffle(pool)
             batch = pool[:BLOCKS_AT_A_TIME]
-            ns += processor_ns(lambda batch=batch: exchange.batch(state, order, kind, batch))
+            ns += processor_ns(partial(exchange.batch, state, order, kind, batch))
         return ns / PAIRS
 
     exchange.batch(state, order, kind, pool[:0])

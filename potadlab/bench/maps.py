@@ -1,5 +1,7 @@
 """Suite views: a map of a million blocks, at every zoom."""
 
+from functools import partial
+
 import numpy as np
 
 from ..core.raster import USED, rasterise
@@ -19,13 +21,11 @@ def measure(tell: Progress) -> Figures:
 
     def turn(per_pixel: int) -> float:
         first = max(granules - each * per_pixel, 0) // 2
-        draw = lambda: rasterise(  # noqa: E731
-            blocks, categories, ranges, granules, first, per_pixel, HEIGHT, WIDTH
-        )
-        return processor_ns(draw) / 1e6
+        window = first, per_pixel, HEIGHT, WIDTH
+        return processor_ns(partial(rasterise, blocks, categories, ranges, granules, *window)) / 1e6
 
     turn(1)
-    timed = alternate({str(zoom): lambda zoom=zoom: turn(zoom) for zoom in zooms})
+    timed = alternate({str(zoom): partial(turn, zoom) for zoom in zooms})
     slowest = max(timed.values(), key=lambda ms: Figure.of(ms, "ms").median)
     return {
         "map.1e6.whole_ms": Figure.of(timed[str(zooms[0])], "ms"),

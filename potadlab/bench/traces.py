@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from .. import bundled, kinds
 from ..core.lookups.heads import ENTRY_BYTES, SLOT
 from ..metrics.descriptors import struct_page_bytes
@@ -43,7 +45,7 @@ def _sizes(name: str, trace: Trace) -> Figures:
     run = run_allocator(WHOLE, case, samples=2)
     blocks = int(run.census.live_blocks[-1].sum())
     live = int(run.census.live_granules[-1].sum())
-    used, pages = sum(run.bytes.values()), trace.space.granules_in_service
+    used, pages = sum(run.bytes.values()), int(np.diff(case.ranges, axis=1).sum())
     return {
         f"{name}.potad_whole.bytes_per_live_block": Figure.counted(used / blocks, "B"),
         f"{name}.potad_whole.pages_per_live_block": Figure.counted(live / blocks, "pages"),

@@ -110,6 +110,19 @@ def told(name: str) -> Iterator[None]:
         raise PotadError(f"{name}: cannot be written ({said}); choose another file") from error
 
 
+def show(*tables: Any) -> None:
+    """Print them, a blank line between."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a file or pipe has no edge to wrap at
+    for number, table in enumerate(tables):
+        if number:
+            console.print()
+        console.print(table)
+
+
 def put(file: IO[str], name: str, text: str) -> None:
     with told(name):
         file.write(text)
@@ -139,11 +152,14 @@ def progress() -> Iterator["Progress"]:
 def compile_core(traces: Sequence[str] = ()) -> None:
     """Compile once per machine; `traces` that are none at all are told before."""
     from .. import warm
-    from ..traces import parquet
+    from ..traces import exchange, parquet
 
     if warm.missing():
-        for name in traces:
-            parquet.read(find(name), parquet.TRACE, "trace")
+        for path in map(find, traces):
+            if path.suffix == exchange.SUFFIX:
+                exchange.read(path)
+            else:
+                parquet.read(path, parquet.TRACE, "trace")
         click.echo("compiling the allocator core (once per machine) ...", err=True)
         with progress() as tell:
             warm.compile_all(tell)

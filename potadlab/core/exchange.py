@@ -160,7 +160,7 @@ def hot_pairs(state, order, kind, count):
     none, cpu = np.int64(NONE), np.int64(0)
     for i in range(count):
         granule = allocate(state, order, kind, i, none, cpu, np.int64(0))
-        assert release(state, granule, cpu) == order
+        release(state, granule, cpu)
 
 
 @kernel
@@ -186,5 +186,22 @@ def churn(state, kind, pool, chosen):
     """Release the single granules pool[chosen[i]], each time allocating another in its place."""
     none, cpu, order = np.int64(NONE), np.int64(0), np.int64(0)
     for i in range(len(chosen)):
-        assert release(state, pool[chosen[i]], cpu) == order
+        release(state, pool[chosen[i]], cpu)
         pool[chosen[i]] = allocate(state, order, kind, np.int64(i), none, cpu, np.int64(0))
+
+
+@kernel
+def replay_places(state, records, where, places):
+    """As `replay`; places[i] (i8) is the first granule of the block of op i, NONE where refused."""
+    none = np.int64(NONE)
+    for i in range(len(records)):
+        record = records[i]
+        name, cpu = np.int64(record["id"]), np.int64(record["cpu"])
+        if record["op"] == 0:
+            order, kind = np.int64(record["order"]), np.int64(record["kind"])
+            where[name] = allocate(state, order, kind, name, none, cpu, np.int64(0))
+            places[i] = where[name]
+        else:
+            places[i] = where[name]
+            if where[name] != NONE:
+                release(state, where[name], cpu)

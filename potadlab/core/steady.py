@@ -1,4 +1,4 @@
-"""A synthetic load: memory fills to three quarters, lives on at 68 to 80 %, and drains in random order.
+"""A synthetic load: memory fills to three quarters, lives on at 68 to 80 %, and drains at random.
 
 85 % of blocks live a short time (exponential, a mean of 2,000 allocations), the others until they
 are chosen to make room.  Orders 0 to 10, four fifths of them 0.  The same numbers as the published

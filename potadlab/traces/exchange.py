@@ -32,11 +32,12 @@ class Exported:
     other_verbs: int  # claims, refused requests, added memory, ...
 
     def words(self) -> str:
+        count = len(self.records)
         allocates = int(np.count_nonzero(self.records["op"] == 0))
         return (
-            f"{len(self.records):,} records: {allocates:,} allocate, "
-            f"{len(self.records) - allocates:,} release; left out: {self.live_before:,} releases of "
-            f"blocks that lived before, {self.other_verbs:,} ops of other verbs"
+            f"{count:,} records: {allocates:,} allocate, {count - allocates:,} release; left out: "
+            f"{self.live_before:,} releases of blocks that lived before, {self.other_verbs:,} ops "
+            "of other verbs"
         )
 
 
@@ -85,8 +86,8 @@ def fields(path: Path) -> dict[str, Any]:
     handles = exchange.to_ops(records, ops, ids)
     if handles < 0:
         raise BadTrace(
-            f"{path}: record {NONE - handles}: write 0 to allocate an id that is free, 1 to release "
-            f"one that lives, and an order below {exchange.ORDERS}"
+            f"{path}: record {NONE - handles}: write op 0 for an id that is free, 1 for one that "
+            f"lives, and an order below {exchange.ORDERS}"
         )
     return {
         "name": path.name.removesuffix(SUFFIX),
