@@ -133,6 +133,7 @@ static void shuffle(int64_t *pool, size_t size)
 static void pairs(int order, uint64_t pages)
 {
 	size_t size = (pages >> order) / 2;
+	size_t batch = size < BLOCKS_AT_A_TIME ? size : BLOCKS_AT_A_TIME;
 	int64_t *pool = malloc(size * sizeof(*pool));
 	double before = now_ns(), hot, batches = 0;
 
@@ -144,16 +145,16 @@ static void pairs(int order, uint64_t pages)
 	for (int i = 0; i < PAIRS / BLOCKS_AT_A_TIME; i++) {
 		shuffle(pool, size);
 		before = now_ns();
-		for (int j = 0; j < BLOCKS_AT_A_TIME; j++)
+		for (size_t j = 0; j < batch; j++)
 			release(pool[j], order);
-		for (int j = 0; j < BLOCKS_AT_A_TIME; j++)
+		for (size_t j = 0; j < batch; j++)
 			pool[j] = allocate(order);
 		batches += now_ns() - before;
 	}
 	for (size_t i = 0; i < size; i++)
 		release(pool[i], order);
 	free(pool);
-	printf("%.3f %.3f\n", hot, batches / PAIRS);
+	printf("%.3f %.3f\n", hot, batches / (PAIRS / BLOCKS_AT_A_TIME * batch));
 }
 
 int main(int arguments, char **argument)
