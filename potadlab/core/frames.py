@@ -1,98 +1,108 @@
-"""What each page frame is used for, kept up by the events that go by: one byte a frame.
+"""struct page as an allocator that keeps no blocks of its own needs it: what lives where.
 
-A byte is the caller's to name; `free` is the one of free frames.
+A live block is known by its first frame only: order, pins, and whether its release waits for them.
+A pin is a count of its own, and a pinned release a mark, where Linux counts one reference with the
+other; the order stands there for every block, where Linux keeps it for compound pages only and
+otherwise trusts the caller.
 """
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
+from .bits import align_down
+from .layout import NONE, PUT_OFF, Outcome
+
+_FIELDS = {  # where Linux 6.12 (x86-64) has them
+    "head": ("i8", 8),  # compound_head of a tail page
+    "order": ("i1", 40),  # of the live block that starts here
+    "live": ("i1", 48),
+    "poisoned": ("i1", 49),  # PG_hwpoison
+    "released": ("i1", 50),  # pinned, and released meanwhile
+    "pins": ("i4", 52),  # refcount, but for the owner's own
+}
+FRAME = np.dtype(  # one per granule, 64 bytes
+    {
+        "names": list(_FIELDS),
+        "formats": [format for format, _ in _FIELDS.values()],
+        "offsets": [offset for _, offset in _FIELDS.values()],
+        "itemsize": 64,
+    }
+)
+
+
+@inlined
+def begin(frames, granule, order, tails):
+    """A block lives from now on; with `tails`, each further page is told its head."""
+    frame = frames[granule]
+    frame["live"], frame["order"] = 1, order
+    if tails:
+        for page in range(granule + 1, granule + (np.int64(1) << order)):
+            frames[page]["head"] = granule
+
+
+@inlined
+def end(frames, granule, tails):
+    """A block lives no more: its order; NONE where none starts, PUT_OFF where pins hold it."""
+    frame = frames[granule]
+    if frame["live"] == 0 or frame["released"] != 0:
+        return np.int64(NONE)
+    if frame["pins"] > 0:
+        frame["released"] = 1
+        return np.int64(PUT_OFF)
+    frame["live"] = 0
+    order = np.int64(frame["order"])
+    if tails:
+        for page in range(granule + 1, granule + (np.int64(1) << order)):
+            frames[page]["head"] = 0
+    return order
 
 
 @kernel
-def follow(frames, pfn, order, freed, value, free):
-    """Carry events out in order: an alloc gives its frames `value`, a free makes them `free`.
-
-    frames: u1[]; the others one per event, freed: bool, value: u1.  What lies beyond is left out.
-    Returns how many frames that were free are free no more (less than 0: the other way round).
-    """
-    taken = 0
-    for event in range(len(pfn)):
-        byte = free if freed[event] else value[event]
-        start = max(pfn[event], np.int64(0))
-        end = min(pfn[event] + (np.int64(1) << np.int64(order[event])), np.int64(len(frames)))
-        for frame in range(start, end):
-            taken += np.int64(frames[frame] == free) - np.int64(byte == free)
-            frames[frame] = byte
-    return taken
+def live_head(frames, granule):
+    """First granule of the live block that holds `granule`, or NONE."""
+    if not 0 <= granule < len(frames):
+        return np.int64(NONE)
+    for order in range(64):
+        head = align_down(granule, order)
+        if frames[head]["live"] != 0:
+            return head if frames[head]["order"] >= order else np.int64(NONE)
+        if head == 0:
+            break
+    return np.int64(NONE)
 
 
 @kernel
-def rewind(frames, pfn, order, freed, free, used):
-    """Undo events, the last first: what was allocated had been free, what was freed had not.
-
-    A frame that is free now, and was freed, becomes `used`; one that is in use keeps its byte.
-    """
-    for event in range(len(pfn) - 1, -1, -1):
-        start = max(pfn[event], np.int64(0))
-        end = min(pfn[event] + (np.int64(1) << np.int64(order[event])), np.int64(len(frames)))
-        for frame in range(start, end):
-            if not freed[event]:
-                frames[frame] = free
-            elif frames[frame] == free:
-                frames[frame] = used
+def split(frames, granule, order, tails):
+    """Make a live block several of 2**order; return its own order, or NONE."""
+    frame = frames[granule]
+    whole_order = np.int64(frame["order"])
+    if frame["live"] == 0 or whole_order < order or frame["pins"] > 0:
+        return np.int64(NONE)
+    for piece in range(granule, granule + (np.int64(1) << whole_order), np.int64(1) << order):
+        frames[piece]["head"] = 0
+        begin(frames, piece, order, tails)
+    return whole_order
 
 
 @kernel
-def free_blocks(frames, free, starts, ends, counts):
-    """Add free blocks by order to `counts`: the largest aligned ones, up to its last order.
-
-    Cut at the borders of zones, [starts, ends) in frames.  Linux's own lists hold the same blocks
-    but for pages in per-CPU lists, which are free here.
-    """
-    top = len(counts) - 1
-    for zone in range(len(starts)):
-        frame, end = starts[zone], min(ends[zone], np.int64(len(frames)))
-        while frame < end:
-            first = frame
-            while frame < end and frames[frame] == free:
-                frame += 1
-            _decompose(first, frame, top, counts)
-            frame += 1
+def pin(frames, granule):
+    """DONE, or ABSENT where nothing lives or only its pins keep it."""
+    head = live_head(frames, granule)
+    if head == NONE or frames[head]["released"] != 0:
+        return np.int64(Outcome.ABSENT)
+    frames[head]["pins"] += 1
+    return np.int64(Outcome.DONE)
 
 
 @kernel
-def _decompose(start, end, top, counts):
-    while start < end:
-        order = 0
-        while (
-            order < top
-            and start & ((np.int64(1) << (order + 1)) - 1) == 0
-            and start + (np.int64(1) << (order + 1)) <= end
-        ):
-            order += 1
-        counts[order] += 1
-        start += np.int64(1) << order
-
-
-@kernel
-def kinds_of_flags(words, masks, meanings, compound, anon, single, kinds):
-    """Kinds of pages by their flags: the first mask that has a bit of the word tells.
-
-    words: u8[]; masks: u8[n], meanings: u1[n]; kinds: u1[], the result.  A word of zeros is 0.
-    `single` is a page of a process or file: a page more is added for one that is not `anon`, and
-    two for a part of a `compound`.  Without a flag that tells, 14 is compound and 15 is not.
-    """
-    zero = np.uint64(0)
-    for page in range(len(words)):
-        word = words[page]
-        kind = np.int64(0)
-        if word != zero:
-            kind = np.int64(14) if word & compound != zero else np.int64(15)
-            for place in range(len(masks)):
-                if word & masks[place] != zero:
-                    kind = np.int64(meanings[place])
-                    break
-            if kind == single:
-                kind += word & anon == zero
-                kind += np.int64(word & compound != zero) << 1
-        kinds[page] = kind
+def unpin(frames, granule):
+    """(Outcome, first granule): RELEASED where a release had waited: the caller ends the block."""
+    head = live_head(frames, granule)
+    if head == NONE or frames[head]["pins"] == 0:
+        return np.int64(Outcome.ABSENT), head
+    frame = frames[head]
+    frame["pins"] -= 1
+    if frame["pins"] > 0 or frame["released"] == 0:
+        return np.int64(Outcome.DONE), head
+    frame["released"] = 0
+    return np.int64(Outcome.RELEASED), head

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import frames
+from ...core import usage
 from ...core.text import ORDER_MAX, PFN_MAX
 from ...errors import BadTrace
 from .. import parquet
@@ -153,7 +153,7 @@ def _of_flags(source: Source, tell: Progress) -> Columns:
 def kinds_of_flags(words: np.ndarray) -> np.ndarray:
     """Page kinds of the snapshot format, of words of /proc/kpageflags (u8 -> u1)."""
     kinds = np.empty(len(words), np.uint8)
-    frames.kinds_of_flags(words, _MASKS, _MEANINGS, _COMPOUND_BITS, _ANON, _SINGLE, kinds)
+    usage.kinds_of_flags(words, _MASKS, _MEANINGS, _COMPOUND_BITS, _ANON, _SINGLE, kinds)
     return kinds
 
 

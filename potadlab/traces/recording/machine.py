@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core import frames
+from ...core import usage
 from ...errors import CannotRecord
 from .. import parquet
 from ..importing.memory import kinds_of_flags
@@ -60,7 +60,7 @@ class Memory:
     def rewind(self, rows: np.ndarray) -> None:
         """Make it what it was before these events (LINE[] in order of time, frees and allocs)."""
         rows = rows[(rows["op"] <= 1) & (rows["pfn"] >= 0)]
-        frames.rewind(self.kinds, rows["pfn"], rows["order"], rows["op"] == 1, FREE, _PLAIN)
+        usage.rewind(self.kinds, rows["pfn"], rows["order"], rows["op"] == 1, FREE, _PLAIN)
 
     def write(self, path: Path) -> None:
         """A snapshot file, whole or not at all.  Raises OSError."""

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potadlab.core import frames
+from potadlab.core import usage
 
 FREE, USED = 1, 0
 EVENT = st.tuples(st.integers(-2, 40), st.integers(0, 3), st.booleans(), st.integers(2, 9))
@@ -32,7 +32,7 @@ def touched(event, length):
 @given(STATE, EVENTS)
 def test_follow(state, events):
     array, wanted = np.array(state, np.uint8), list(state)
-    taken = frames.follow(array, *arrays(events), FREE)
+    taken = usage.follow(array, *arrays(events), FREE)
     for event in events:
         for frame in touched(event, len(wanted)):
             wanted[frame] = FREE if event[2] else event[3]
@@ -44,7 +44,7 @@ def test_follow(state, events):
 def test_rewind_gives_what_the_first_event_tells(state, events):
     array = np.array(state, np.uint8)
     pfn, order, freed, _ = arrays(events)
-    frames.rewind(array, pfn, order, freed, FREE, USED)
+    usage.rewind(array, pfn, order, freed, FREE, USED)
     for frame, now in enumerate(state):
         first = next((event for event in events if frame in touched(event, len(state))), None)
         if first is None:
@@ -58,7 +58,7 @@ def test_rewind_gives_what_the_first_event_tells(state, events):
 def test_rewind_keeps_what_a_frame_in_use_is_used_for():
     """It was freed and allocated again, or freed untold: what it is now, it may have been."""
     array = np.array([5, 5, FREE], np.uint8)
-    frames.rewind(array, np.array([0, 2]), np.zeros(2, np.uint8), np.ones(2, bool), FREE, USED)
+    usage.rewind(array, np.array([0, 2]), np.zeros(2, np.uint8), np.ones(2, bool), FREE, USED)
     assert array.tolist() == [5, 5, USED]
 
 
@@ -67,7 +67,7 @@ def test_free_blocks_by_hand():
     array = np.full(64, FREE, np.uint8)
     array[[0, 3, 40]] = USED
     counts = np.zeros(4, np.int64)
-    frames.free_blocks(array, FREE, np.array([0, 20]), np.array([20, 64]), counts)
+    usage.free_blocks(array, FREE, np.array([0, 20]), np.array([20, 64]), counts)
     # 1, 2 | 4-7, 8-15, 16-19 | 20-23, 24-31, 32-39 | 41, 42-43, 44-47, 48-55, 56-63
     assert counts.tolist() == [3, 1, 4, 5]
 
@@ -75,5 +75,5 @@ def test_free_blocks_by_hand():
 @given(STATE)
 def test_free_blocks_cover_what_is_free(state):
     array, counts = np.array(state, np.uint8), np.zeros(3, np.int64)
-    frames.free_blocks(array, FREE, np.array([0]), np.array([len(state)]), counts)
+    usage.free_blocks(array, FREE, np.array([0]), np.array([len(state)]), counts)
     assert counts @ [1, 2, 4] == state.count(FREE)
