@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.allocators import ALLOCATORS
 from ..core.lookups import LOOKUPS
 from ..errors import BadSize
 from ..files import write
@@ -79,7 +80,8 @@ def _measured(session: Session, lookups: tuple[str, ...]) -> list[Latency]:
 
 def _default_allocators(space: Space | None) -> tuple[str, ...]:
     """`recorded` is at home in the recorded machine's memory only."""
-    return ("potad", "buddy") if space else ("potad", "buddy", "recorded")
+    known = ALLOCATORS.items()
+    return tuple(name for name, found in known if not (space and found.needs_record))
 
 
 def _index(moment: str | int, length: int) -> int:

@@ -30,6 +30,12 @@ VARIANTS = {  # every allocator of the registry, and POTAD and buddy in each of 
     "buddy, core lists": partial(BUDDY, **CORE),
     "buddy of small pageblocks": partial(BUDDY, page=9, pcp=2, max_order=8),
 }
+LLFREE = ALLOCATORS["llfree"].new
+VARIANTS |= {
+    "llfree of one CPU, trees of 32": partial(LLFREE, cpus=1, children=32, tails=0),
+    "llfree in groups": partial(LLFREE, cpus=2, groups=3),
+}
+LINUX = [name for name in VARIANTS if name.startswith(("buddy", "llfree"))]  # struct page, order 10
 ZONES = [(200, 453), (3, 200)]  # in order of trial; neither begins nor ends at a power of two
 RANGES = [(3, 60), (64, 180), (200, 300), (310, 450)]
 RECORD_BYTES, MOVABLE = facts()["record_bytes"], facts()["movable"]
@@ -71,7 +77,7 @@ def is_buddy(name):
 
 def allocate(name, state, model, order, number):
     kind, owner = 2 + number % (KINDS - 2), number % 7  # 1 is poison: nobody asks for that
-    groups = state.tree.groups if hasattr(state, "tree") else 4
+    groups = getattr(getattr(state, "tree", state), "groups", 4 if is_buddy(name) else 1)
     places = model.places(1 << order, 1 << order)
     wanted = places[number % len(places)] if places and number % 5 else number % 440
     granule = interface.allocate(state, order, kind, owner, wanted, number % 3, number % groups)
@@ -96,10 +102,11 @@ def claim(name, state, model, told, size, align_order, may_move):
     largest = (granules & -granules).bit_length() - 1
     tried = [o for o in range(largest, align_order - 1, -1)]
     able = [o for o in tried if model.places(granules, 1 << o)]
-    if is_buddy(name):
-        tried = [largest] if granules == 1 << largest and largest < state.orders else []
+    if name in LINUX:
+        most = state.orders - 1 if is_buddy(name) else ORDER_MAX
+        tried = [largest] if granules == 1 << largest and largest <= most else []
         able = [order for order in able if order in tried]
-    if not able and may_move and not is_buddy(name):
+    if not able and may_move and name not in LINUX:
         assert steps == len(tried)
         return after_moving(model, told, granules, align_order, start, order, moves[:moved])
     assert moved == 0
@@ -109,7 +116,7 @@ def claim(name, state, model, told, size, align_order, may_move):
         return {}
     assert order == able[0]
     assert steps == tried.index(able[0]) + 1, "the first step that can"
-    return take_chunks(model, start, order, granules, not is_buddy(name))
+    return take_chunks(model, start, order, granules, name not in LINUX)
 
 
 def take_chunks(model, start, order, granules, together):
@@ -173,7 +180,7 @@ def migrate(name, state, model, told, granule):
     start, order = granule, model.live[granule]
     places = model.places(1 << order, 1 << order)
     to, outcome = interface.migrate(state, granule)
-    if is_buddy(name):
+    if name in LINUX:
         assert (to, outcome) == (NONE, Outcome.IGNORED)
     elif model.stays(start) or not MOVABLE[told[start][0]]:
         assert (to, outcome) == (NONE, Outcome.UNMOVABLE)
@@ -224,7 +231,7 @@ def play(name, requests):
         elif verb == "unpoison":
             assert interface.unpoison(state, first) == model.unpoison(first)
         elif verb == "pin":
-            pinnable = is_buddy(name) or can_pin(model, told, first)
+            pinnable = name in LINUX or can_pin(model, told, first)
             assert interface.pin(state, first) == model.pin(first, pinnable)
         elif verb == "unpin":
             assert interface.unpin(state, first) == model.unpin(first)
@@ -242,7 +249,7 @@ def play(name, requests):
                 if whole != NONE:
                     told |= {part: told[granule] for part in parts}
         interface.check(state)
-    if not is_buddy(name):
+    if name not in LINUX:
         check_answers(state, model, told)
     return state, model
 
@@ -262,7 +269,7 @@ def test_every_verb_does_what_the_model_does(name, requests):
         assert interface.unpoison(state, granule) == model.unpoison(granule)
     interface.check(state)
     if name != "recorded":  # all given back: what can be cut out of the ranges can be had again
-        cap = state.orders - 1 if is_buddy(name) else 60
+        cap = ALLOCATORS["buddy"].order_max if name in LINUX else 60
         while model.free:
             order = max(o for o in range(cap + 1) if o < 9 and model.places(1 << o, 1 << o))
             model.take(int(interface.allocate(state, order, 3, 0, NONE, 0, 0)), order)

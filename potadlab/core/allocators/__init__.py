@@ -12,7 +12,7 @@ import numpy as np
 from .. import tree
 from ..linux.state import ALL_MARKS, FRAME, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
-from . import buddy, null, potad, recorded
+from . import buddy, llfree, null, potad, recorded
 
 GROUPS_MAX = 64  # of the grouping by kind; further kinds share the last
 
@@ -130,6 +130,19 @@ ALLOCATORS = {
         },
         order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+    ),
+    "llfree": Allocator(
+        llfree.new,
+        llfree.bytes_of,
+        "llfree is a single-threaded model of LLFree, over Linux's struct page with compound tails",
+        {
+            "children": {"8": 8, "32": 32},
+            "cpus": {"8": 8, "1": 1, "32": 32},
+            "groups": {"none": 1, "migratetype": 3},
+            "tails": {"on": 1, "off": 0},
+        },
+        order_max=llfree.ORDER_MAX,
+        claim_untried="not tried: LLFree gives one block, a power of two of at most 4 MiB",
     ),
     "recorded": Allocator(
         recorded.new,
