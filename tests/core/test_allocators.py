@@ -12,7 +12,7 @@ from model import Model
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS
 from potadlab.core.layout import MOVE, NONE, Outcome
-from potadlab.core.linux.state import NO_MARKS
+from potadlab.core.linux.state import NO_MARKS, ORDER_MAX
 from potadlab.core.lookups.heads import Heads, locate
 from potadlab.kinds import KIND, facts
 
