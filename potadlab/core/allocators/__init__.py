@@ -3,7 +3,7 @@
 A spec is a name, or a name with options: "potad:placement=tightest,caches=off".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import tree
 from ..lookups.heads import lookup_bytes
+from ..meter import Guard
 from . import buddy, null, potad, recorded
 
 GROUPS_MAX = 64  # of the grouping by kind; further kinds share the last
@@ -29,6 +30,8 @@ class Allocator:
     needs_record: bool = False  # it is at home in the recorded machine's memory only
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
+    # which arrays the lock of a zone guards; one not named: whenever it is written
+    guards: Mapping[str, Guard] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,16 @@ def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, in
     return {"free_structure": 0, "descriptors": granules * buddy.FRAME.itemsize, "lookup": 0}
 
 
+# POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
+# its taker's; a CPU's front caches are its own.
+_POTAD_GUARDS = {
+    **dict.fromkeys(("tree.words", "tree.nodes"), Guard.ALWAYS),
+    **dict.fromkeys(("heads.entries", "heads.records", "heads.bodies"), Guard.NEVER),
+    **dict.fromkeys(("caches", "cached"), Guard.NEVER),
+}
+# zone->lock: from the first list head touched to the last; struct pages before and after are free
+_BUDDY_GUARDS = {"areas": Guard.ALWAYS, "frames": Guard.NEVER}
+
 ALLOCATORS = {
     "potad": Allocator(
         potad.new,
@@ -94,6 +107,7 @@ ALLOCATORS = {
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
         },
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
+        guards=_POTAD_GUARDS,
     ),
     "buddy": Allocator(
         buddy.new,
@@ -101,6 +115,7 @@ ALLOCATORS = {
         "buddy is Linux's core lists without per-CPU lists, compound tails and migratetypes",
         order_max=buddy.ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+        guards=_BUDDY_GUARDS,
     ),
     "recorded": Allocator(
         recorded.new,
@@ -109,6 +124,7 @@ ALLOCATORS = {
         order_max=buddy.ORDER_MAX,
         needs_record=True,
         claim_untried="a record cannot answer a claim",
+        guards=_POTAD_GUARDS,
     ),
 }
 # the harness, timed beside them
