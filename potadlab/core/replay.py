@@ -247,8 +247,9 @@ def _release_claim(state, ops, where, events):
     while granule < end:
         order = release(state, granule, np.int64(op["cpu"]))
         if order < 0:  # the chunks share their pins, so it is the first one
-            assert order != NONE
             event["outcome"] = Outcome.PINNED if order == HELD else Outcome.PUT_OFF
+            if order == NONE:  # released before, and put off
+                event["outcome"] = Outcome.ABSENT
             return
         granule += np.int64(1) << order
         event["order"] = order

@@ -27,6 +27,12 @@ VARIANTS = {  # every allocator of the registry, and POTAD in each of its ways
         POTAD, caches=2, groups=3, placement="tightest", chunk_order=6
     ),
 }
+LLFREE = ALLOCATORS["llfree"].new
+VARIANTS |= {
+    "llfree of one CPU, trees of 32": partial(LLFREE, cpus=1, children=32, tails=0),
+    "llfree in groups": partial(LLFREE, cpus=2, groups=3),
+}
+LINUX = [name for name in VARIANTS if name.startswith(("buddy", "llfree"))]  # struct page, order 10
 ZONES = [(200, 453), (3, 200)]  # in order of trial; neither begins nor ends at a power of two
 RANGES = [(3, 60), (64, 180), (200, 300), (310, 450)]
 RECORD_BYTES, MOVABLE = facts()["record_bytes"], facts()["movable"]
@@ -64,7 +70,7 @@ def start_of(name):
 
 def allocate(name, state, model, order, number):
     kind, owner = 2 + number % (KINDS - 2), number % 7  # 1 is poison: nobody asks for that
-    groups = state.tree.groups if hasattr(state, "tree") else 1
+    groups = getattr(getattr(state, "tree", state), "groups", 1)
     places = model.places(1 << order, 1 << order)
     wanted = places[number % len(places)] if places and number % 5 else number % 440
     granule = interface.allocate(state, order, kind, owner, wanted, number % 3, number % groups)
@@ -89,10 +95,10 @@ def claim(name, state, model, told, size, align_order, may_move):
     largest = (granules & -granules).bit_length() - 1
     tried = [o for o in range(largest, align_order - 1, -1)]
     able = [o for o in tried if model.places(granules, 1 << o)]
-    if name == "buddy":
+    if name in LINUX:
         tried = [largest] if granules == 1 << largest and largest <= ORDER_MAX else []
         able = [order for order in able if order in tried]
-    if not able and may_move and name != "buddy":
+    if not able and may_move and name not in LINUX:
         assert steps == len(tried)
         return after_moving(model, told, granules, align_order, start, order, moves[:moved])
     assert moved == 0
@@ -102,7 +108,7 @@ def claim(name, state, model, told, size, align_order, may_move):
         return {}
     assert order == able[0]
     assert steps == tried.index(able[0]) + 1, "the first step that can"
-    return take_chunks(model, start, order, granules, name != "buddy")
+    return take_chunks(model, start, order, granules, name not in LINUX)
 
 
 def take_chunks(model, start, order, granules, together):
@@ -166,7 +172,7 @@ def migrate(name, state, model, told, granule):
     start, order = granule, model.live[granule]
     places = model.places(1 << order, 1 << order)
     to, outcome = interface.migrate(state, granule)
-    if name == "buddy":
+    if name in LINUX:
         assert (to, outcome) == (NONE, Outcome.IGNORED)
     elif model.stays(start) or not MOVABLE[told[start][0]]:
         assert (to, outcome) == (NONE, Outcome.UNMOVABLE)
@@ -217,7 +223,7 @@ def play(name, requests):
         elif verb == "unpoison":
             assert interface.unpoison(state, first) == model.unpoison(first)
         elif verb == "pin":
-            pinnable = name == "buddy" or can_pin(model, told, first)
+            pinnable = name in LINUX or can_pin(model, told, first)
             assert interface.pin(state, first) == model.pin(first, pinnable)
         elif verb == "unpin":
             assert interface.unpin(state, first) == model.unpin(first)
@@ -235,7 +241,7 @@ def play(name, requests):
                 if whole != NONE:
                     told |= {part: told[granule] for part in parts}
         interface.check(state)
-    if name != "buddy":
+    if name not in LINUX:
         check_answers(state, model, told)
     return state, model
 
@@ -255,7 +261,7 @@ def test_every_verb_does_what_the_model_does(name, requests):
         assert interface.unpoison(state, granule) == model.unpoison(granule)
     interface.check(state)
     if name != "recorded":  # all given back: what can be cut out of the ranges can be had again
-        cap = ALLOCATORS["buddy"].order_max if name == "buddy" else 60
+        cap = ALLOCATORS["buddy"].order_max if name in LINUX else 60
         while model.free:
             order = max(o for o in range(cap + 1) if o < 9 and model.places(1 << o, 1 << o))
             model.take(int(interface.allocate(state, order, 3, 0, NONE, 0, 0)), order)

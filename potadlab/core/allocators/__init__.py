@@ -12,7 +12,7 @@ import numpy as np
 from .. import tree
 from ..lookups.heads import lookup_bytes
 from ..meter import Guard
-from . import buddy, null, potad, recorded
+from . import buddy, llfree, null, potad, recorded
 
 GROUPS_MAX = 64  # of the grouping by kind; further kinds share the last
 
@@ -95,6 +95,7 @@ _POTAD_GUARDS = {
 }
 # zone->lock: from the first list head touched to the last; struct pages before and after are free
 _BUDDY_GUARDS = {"areas": Guard.ALWAYS, "frames": Guard.NEVER}
+_LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
 
 ALLOCATORS = {
     "potad": Allocator(
@@ -116,6 +117,20 @@ ALLOCATORS = {
         order_max=buddy.ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
         guards=_BUDDY_GUARDS,
+    ),
+    "llfree": Allocator(
+        llfree.new,
+        llfree.bytes_of,
+        "llfree is a single-threaded model of LLFree, over Linux's struct page with compound tails",
+        {
+            "children": {"8": 8, "32": 32},
+            "cpus": {"8": 8, "1": 1, "32": 32},
+            "groups": {"none": 1, "migratetype": 3},
+            "tails": {"on": 1, "off": 0},
+        },
+        order_max=llfree.ORDER_MAX,
+        claim_untried="not tried: LLFree gives one block, a power of two of at most 4 MiB",
+        guards=_LOCK_FREE,
     ),
     "recorded": Allocator(
         recorded.new,
