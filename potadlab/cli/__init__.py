@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
 from .opening import lab
+from .recording import record, snapshot
 from .replaying import replay
 from .traces import import_text, info
 
@@ -56,5 +57,5 @@ def program() -> None:
     """
 
 
-for _command in (replay, info, import_text, lab):
+for _command in (replay, info, import_text, record, snapshot, lab):
     program.add_command(_command)

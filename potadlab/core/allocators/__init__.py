@@ -3,7 +3,7 @@
 A spec is a name, or a name with options: "potad:placement=tightest,caches=off".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from .. import tree
 from ..linux.state import ALL_MARKS, FRAME, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
+from ..meter import Guard
 from . import buddy, llfree, null, potad, recorded
 
 GROUPS_MAX = 64  # of the grouping by kind; further kinds share the last
@@ -30,6 +31,8 @@ class Allocator:
     needs_record: bool = False  # it is at home in the recorded machine's memory only
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
+    # which arrays the lock of a zone guards; one not named: whenever it is written
+    guards: Mapping[str, Guard] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,17 @@ def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, in
     }
 
 
+# POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
+# its taker's; a CPU's front caches are its own.
+_POTAD_GUARDS = {
+    **dict.fromkeys(("tree.words", "tree.nodes"), Guard.ALWAYS),
+    **dict.fromkeys(("heads.entries", "heads.records", "heads.bodies"), Guard.NEVER),
+    **dict.fromkeys(("caches", "cached"), Guard.NEVER),
+}
+# zone->lock: from the first list head touched to the last; struct pages before and after are free
+_BUDDY_GUARDS = {"areas": Guard.ALWAYS, "frames": Guard.NEVER}
+_LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
+
 ALLOCATORS = {
     "potad": Allocator(
         potad.new,
@@ -115,6 +129,7 @@ ALLOCATORS = {
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
         },
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
+        guards=_POTAD_GUARDS,
     ),
     "buddy": Allocator(
         buddy.new,
@@ -130,6 +145,7 @@ ALLOCATORS = {
         },
         order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+        guards=_BUDDY_GUARDS,
     ),
     "llfree": Allocator(
         llfree.new,
@@ -143,6 +159,7 @@ ALLOCATORS = {
         },
         order_max=llfree.ORDER_MAX,
         claim_untried="not tried: LLFree gives one block, a power of two of at most 4 MiB",
+        guards=_LOCK_FREE,
     ),
     "recorded": Allocator(
         recorded.new,
@@ -151,6 +168,7 @@ ALLOCATORS = {
         order_max=ORDER_MAX,
         needs_record=True,
         claim_untried="a record cannot answer a claim",
+        guards=_POTAD_GUARDS,
     ),
 }
 # the harness, timed beside them
