@@ -114,8 +114,12 @@ _POTAD_GUARDS = {
     **dict.fromkeys(("heads.entries", "heads.records", "heads.bodies"), Guard.NEVER),
     **dict.fromkeys(("caches", "cached"), Guard.NEVER),
 }
-# zone->lock: from the first list head touched to the last; struct pages before and after are free
-_BUDDY_GUARDS = {"areas": Guard.ALWAYS, "frames": Guard.NEVER}
+# zone->lock: from the first list head touched to the last; struct pages before and after are free,
+# and a CPU's own lists have a lock of their own
+_BUDDY_GUARDS = {
+    "lists": Guard.ALWAYS,
+    **dict.fromkeys(("frames", "types", "pcps", "pcp_lists"), Guard.NEVER),
+}
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
 
 ALLOCATORS = {
