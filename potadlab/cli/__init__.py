@@ -10,10 +10,12 @@ import click
 
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
+from .generating import generate
 from .measuring import bench, export
 from .opening import lab
+from .recording import record, snapshot
 from .replaying import replay
-from .traces import import_text, info
+from .traces import cut, diff, import_text, info
 
 DEBUG = "POTADLAB_DEBUG"
 
@@ -57,5 +59,7 @@ def program() -> None:
     """
 
 
-for _command in (replay, info, import_text, export, bench, lab):
+for _command in (
+    replay, info, import_text, cut, diff, export, record, snapshot, generate, bench, lab,
+):  # fmt: skip
     program.add_command(_command)
