@@ -26,18 +26,21 @@ import numpy as np
 
 from . import interface, tree
 from ._jit import inlined, kernel, state
-from .bits import apart, largest_order, trailing_zeros
+from .bits import apart, largest_order, run_mask, trailing_zeros
 from .layout import DESCRIPTOR, HELD, NONE, POISON, PUT_OFF, Outcome
 from .lookups import heads
-from .lookups.heads import CACHED, CHUNK, PIECE, PINNED, POISONED, RELEASED, Heads
+from .lookups.heads import CACHED, CHUNK, OWNS, PIECE, PINNED, POISONED, RELEASED, Heads
 from .mapped import mapped
 from .tree import Tree
 
 SMALL_ORDERS = 4  # 0..3 have a stack each, and chunks have one
 STACKS = SMALL_ORDERS + 1  # of a CPU and group
-STACK_BLOCKS = 128  # room of a stack of order 0 below its upper end; order k has 2**k times less
+# room of a stack of order 0 below its upper end; order k has 2**k times less: in sum what Linux's
+# per-CPU lists keep (6 batches of 63)
+STACK_BLOCKS = 384
 STACK_CHUNKS = 4  # and of the one of chunks
 TOP_BLOCKS = 7  # the upper end of a stack: with its count, one line
+BATCH_BLOCKS = 64  # of order 0: what goes to the tree and comes from it at a time
 STACK_WORDS = 8 + STACK_BLOCKS  # of a row of `stacks`
 _SHIFTED = 4  # blocks that move between the upper end and the rest at a time
 _BELOW = np.int64(1 << 8)  # in the count: one block below the upper end
@@ -211,7 +214,7 @@ def release(state, granule, cpu):
         return np.int64(NONE)
     entry = state.heads.slots[at]["entry"]
     order = heads.order_of(entry)
-    if state.cpus > 0 and entry & _SPECIAL == np.uint64(0) and heads.kind_of(entry) != POISON:
+    if state.cpus > 0 and entry & _SPECIAL == np.uint64(0):
         stack = _stack_of(state, cpu, _group_of(state, granule, order), order)
         if stack != NONE:
             state.heads.slots[at]["entry"] = entry | CACHED
@@ -287,7 +290,7 @@ def pin(state, granule):
     if heads.kind_of(state.heads.slots[at]["entry"]) == POISON:
         return np.int64(Outcome.ABSENT)
     entry = state.heads.slots[at]["entry"]
-    if state.heads.arenas[heads.kind_of(entry)]["record_bytes"] == 0:
+    if entry & OWNS == np.uint64(0):
         return np.int64(Outcome.IGNORED)  # nothing to count on
     if entry & (PIECE | CHUNK) == PIECE:  # a piece moves and goes alone, so it counts alone
         if not ready_record(state, heads.kind_of(entry)):
@@ -365,7 +368,7 @@ def _push(state, stack, order, granule):
     count = state.stacks[stack]
     if count & (_BELOW - 1) == TOP_BLOCKS:
         if count // _BELOW + _SHIFTED > _room(state, order):
-            _spill(state, stack, (count // _BELOW + 1) // 2)
+            _spill(state, stack, order, (count // _BELOW + 1) // 2)
         count = _lower(state.stacks, stack)
     state.stacks[stack + 1 + (count & (_BELOW - 1))] = granule
     state.stacks[stack] = count + 1
@@ -399,7 +402,7 @@ def _lower(stacks, stack):
 
 @kernel
 def _fill(state, stack, order, group):
-    """Put up to half as many blocks as have room on an empty stack, all of one word or node."""
+    """Put a batch of blocks, all of one word or node, on an empty stack."""
     apart()
     first, part = place(state, order, group)
     if first == NONE:
@@ -407,34 +410,53 @@ def _fill(state, stack, order, group):
     below = state.stacks[stack + 1 + TOP_BLOCKS : stack + STACK_WORDS]
     count = np.int64(1)
     if order < SMALL_ORDERS:
-        count = tree.take_some(state.tree, part, order, first, below[: _room(state, order) // 2])
+        count = tree.take_some(state.tree, part, order, first, below[: BATCH_BLOCKS >> order])
+        heads.store_cached(state.heads, below[:count], order)
     else:
         tree.put(state.tree, part, first, order, False)
         below[0] = first
+        heads.store_cached_chunk(state.heads, first, order)
     for i in range(count // 2):  # the lowest address on top
         below[i], below[count - 1 - i] = below[count - 1 - i], below[i]
-    for i in range(count):
-        heads.store_cached(state.heads, below[i], order)
     state.stacks[stack] = count * _BELOW
 
 
 @kernel
-def _spill(state, stack, count):
+def _spill(state, stack, order, count):
     """Give the `count` blocks longest below the upper end of a stack back to the tree."""
     apart()
     below, rest = stack + 1 + TOP_BLOCKS, state.stacks[stack] // _BELOW - count
-    for i in range(count):  # their lines are cold: let the misses overlap
-        granule = state.stacks[below + i]
-        heads.fetch_slot(state.heads, granule)
-        tree.fetch(state.tree, part_of(state, granule), granule)
-    for i in range(count):
-        heads.fetch_record(state.heads, state.stacks[below + i])
-    for i in range(count):
-        granule = state.stacks[below + i]
-        _free(state, heads.head_at(state.heads, granule), granule)
+    if order < SMALL_ORDERS:
+        _give_cached(state, order, state.stacks[below : below + count])
+    else:
+        for i in range(count):
+            granule = state.stacks[below + i]
+            _free(state, heads.head_at(state.heads, granule), granule)
     for i in range(rest):
         state.stacks[below + i] = state.stacks[below + count + i]
     state.stacks[stack] -= count * _BELOW
+
+
+@kernel
+def _give_cached(state, order, blocks):
+    """Give cached blocks smaller than a word back to the tree, those of one word together."""
+    for i in range(len(blocks)):  # their lines are cold: let the misses overlap
+        heads.fetch_slot(state.heads, blocks[i])
+        tree.fetch(state.tree, part_of(state, blocks[i]), blocks[i])
+    i = np.int64(0)
+    while i < len(blocks):
+        first, free = blocks[i], np.uint64(0)
+        while i < len(blocks) and blocks[i] >> 6 == first >> 6:
+            heads.forget_cached(state.heads, blocks[i])
+            free |= run_mask(blocks[i] & 63, order)
+            i += 1
+        heads.clear_starts(state.heads, first, free)
+        part = part_of(state, first)
+        if state.tree.groups > 1:
+            tree.enter(state.tree, part, first, np.int64(0))
+        tree.give_some(state.tree, part, first, free)
+        if state.tree.groups > 1:
+            _to_pool(state, part, first)
 
 
 @kernel
@@ -442,15 +464,15 @@ def drain(state):
     """Empty every front cache; return how many blocks went back to the tree."""
     drained = np.int64(0)
     for stack in range(0, len(state.stacks), STACK_WORDS):
-        while state.stacks[stack] != 0:
-            drained += state.stacks[stack] // _BELOW
-            _spill(state, stack, state.stacks[stack] // _BELOW)
-            top = state.stacks[stack]
-            for i in range(top):
-                granule = state.stacks[stack + 1 + i]
-                _free(state, heads.head_at(state.heads, granule), granule)
-            drained += top
-            state.stacks[stack] = 0
+        count = state.stacks[stack]
+        if count == 0:
+            continue
+        drained += count // _BELOW + count % _BELOW
+        _spill(state, stack, np.int64(stack // STACK_WORDS % STACKS), count // _BELOW)
+        for i in range(count % _BELOW):
+            granule = state.stacks[stack + 1 + i]
+            _free(state, heads.head_at(state.heads, granule), granule)
+        state.stacks[stack] = 0
     return drained
 
 
@@ -493,23 +515,20 @@ def shrink(state, kind):
         slabs[base + slab]["free"] = 0
     if arena["fresh"] < arena["room"]:
         slabs[base + arena["fresh"] // each]["free"] = arena["room"] - arena["fresh"]
-    number = arena["free"] - 1
-    while number >= 0:
-        slabs[base + number // each]["free"] += 1
-        number = state.heads.records[base + number]["pins"] - 1
+    for i in range(arena["free"]):
+        slabs[base + state.heads.freed[base + i] // each]["free"] += 1
     return _give_slabs(state, arena, base, each)
 
 
 @kernel
 def _give_slabs(state, arena, base, each):
-    """Take the records of wholly free slabs off the free list, then give the slabs back."""
-    slabs, kept, number = state.heads.slabs, np.int64(0), arena["free"] - 1
-    while number >= 0:
-        record = state.heads.records[base + number]
-        after = record["pins"] - 1
+    """Forget the freed records of wholly free slabs, then give the slabs back."""
+    slabs, freed, kept = state.heads.slabs, state.heads.freed, np.int64(0)
+    for i in range(arena["free"]):
+        number = freed[base + i]
         if slabs[base + number // each]["free"] < each:
-            record["pins"], kept = kept, number + 1
-        number = after
+            freed[base + kept] = number
+            kept += 1
     arena["free"] = kept
     given = np.int64(0)
     for slab in range(arena["slabs"]):
@@ -706,6 +725,7 @@ def _note_poison(state, at):
 def _plant(state, granule):
     """The permanent start of a failed granule that is in no live block; it has no record."""
     heads.store(state.heads, granule, np.int64(0), np.int64(POISON), np.int64(NONE))
+    state.heads.slots[granule]["entry"] |= POISONED
 
 
 @kernel

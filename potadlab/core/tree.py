@@ -335,6 +335,15 @@ def take_some(tree, part, order, first, out):
 
 
 @kernel
+def give_some(tree, part, granule, mask):
+    """Mark granules of the word of `granule` free; its path is exact."""
+    at = _word_at(tree, part, granule)
+    word = tree.words[at] | mask
+    tree.words[at] = word
+    _tell_above(tree, part, granule, np.int64(0), longest_run(word))
+
+
+@kernel
 def move_chunk(tree, part, other, chunk, order):
     """Move what is free in a chunk of 2**order >= 64 granules to another part, as it is."""
     granule, end = chunk, chunk + (np.int64(1) << order)

@@ -63,9 +63,10 @@ class Potad(Allocator):
         if start == NONE:
             return None
         unit, found = self.space.granule_bytes, KINDS[kind]
-        record = self._record(start)
-        pins, pieces = (0, 1) if record is None else record
-        state = int(self._state.heads.slots[heads.head_at(self._state.heads, start)]["state"])
+        index = self._state.heads
+        at = heads.head_at(index, start)
+        pins, pieces = int(heads.pins(index, at)), int(heads.pieces(index, at))
+        state = int(index.slots[at]["state"])
         word = int(self._state.poison[granule >> 6])
         return Descriptor(
             start * unit, unit << order, order, found.name, self.owner(owner),
@@ -77,14 +78,6 @@ class Potad(Allocator):
         index = self._state.heads
         at = heads.entry_at(index, granule)
         return bool(at != NONE and index.slots[at]["entry"] & heads.CACHED)
-
-    def _record(self, start: int) -> tuple[int, int] | None:
-        """(pins, pieces) of the block that starts there, None without a record."""
-        number = self._record_number(start)
-        if number == NONE:
-            return None
-        record = self._state.heads.records[number]
-        return int(record["pins"]), int(record["pieces"])
 
     def _record_number(self, start: int) -> int:
         """Index in `records` of the block that starts there, or NONE."""

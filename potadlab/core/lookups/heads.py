@@ -39,6 +39,7 @@ RELEASED = np.uint64(1 << 17)  # released while pinned: it goes with its last pi
 CHUNK = np.uint64(1 << 18)  # of a claim: it stays beside the others
 PINNED = np.uint64(1 << 19)  # it has pins, or had; pieces and chunks share theirs without it
 HERE = np.uint64(1 << 20)  # a block begins here
+OWNS = np.uint64(1 << 21)  # it has a record, which is its own unless it is a PIECE
 _RECORD_SHIFT = np.uint64(24)
 _LOW = np.uint64((1 << 24) - 1)
 
@@ -50,29 +51,31 @@ SLOT = np.dtype(
     ]
 )
 RECORD = np.dtype(
-    [  # the cold half of a descriptor's header
-        ("pieces", "i4"),  # how many live blocks share it
-        ("pins", "i4"),  # while free: the next free record of the arena, + 1
+    [  # the cold half of a descriptor's header, written when it is wanted first
+        ("pieces", "i4"),  # PIECE: how many live blocks share it
+        ("pins", "i4"),  # PIECE, PINNED
     ]
 )
 ENTRY_BYTES = 8
 HEADER_BYTES = SLOT.itemsize - ENTRY_BYTES + RECORD.itemsize  # owner, state, pieces, pins
 ARENA = np.dtype(
-    [  # one per kind
+    [  # one per kind; what taking and freeing a record needs is the first line
         ("record_bytes", "i8"),  # header, both halves, and body; 0: the kind has no records
         ("base", "i8"),  # where its records begin
-        ("free", "i8"),  # last freed record + 1, 0: none
+        ("free", "i8"),  # how many stand in `freed`
         ("fresh", "i8"),  # the next that was never used
         ("room", "i8"),  # end of those that have memory
         ("live", "i8"),
-        ("bodies", "i8"),  # where its bodies begin
         ("movable", "i8"),
+        ("bodies", "i8"),  # where its bodies begin
         ("slab_order", "i8"),  # hosted: of the blocks that hold its records
         ("slab_records", "i8"),  # hosted: how many a slab holds; 0: not hosted
         ("slabs", "i8"),  # hosted: slabs ever numbered
         ("free_slab", "i8"),  # hosted: last slab given back + 1, 0: none
+        ("unused", "i8", 4),
     ]
 )
+assert ARENA.itemsize == 128
 SLAB = np.dtype(
     [  # records number * slab_records ... of an arena
         ("granule", "i8"),  # its block; given back: the next such slab + 1
@@ -88,6 +91,7 @@ class Heads(NamedTuple):
     offsets: np.ndarray  # i8[level]  where a level begins in slots; / 64: in starts
     arenas: np.ndarray  # ARENA[kind]
     records: np.ndarray  # RECORD[kind * granules]
+    freed: np.ndarray  # i4[kind * granules]  numbers of freed records, by arena, the last on top
     bodies: np.ndarray  # u1[...]  cold bodies, record_bytes - 16 each
     slabs: np.ndarray  # SLAB[kind * granules]  hosted arenas only
 
@@ -110,6 +114,7 @@ def new(granules: int, kinds: np.ndarray, hosted: int = 0) -> Heads:
         offsets,
         arenas,
         mapped(len(kinds) * granules, RECORD),
+        mapped(len(kinds) * granules, "i4"),
         mapped(body_bytes, "u1"),
         mapped(len(kinds) * granules if hosted else 1, SLAB),
     )
@@ -150,10 +155,9 @@ def order_of(entry):
 @kernel
 def record_at(heads, entry):
     """Index of the record of `entry` in `records`, NONE where its kind has none."""
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
+    if entry & OWNS == np.uint64(0):
         return np.int64(NONE)
-    return arena["base"] + np.int64(entry >> _RECORD_SHIFT)
+    return heads.arenas[kind_of(entry)]["base"] + np.int64(entry >> _RECORD_SHIFT)
 
 
 @kernel
@@ -166,22 +170,20 @@ def body_at(heads, entry):
 
 @inlined
 def _take_record(heads, kind):
-    """The number of a record for a new block of this kind; 0 where its kind has none."""
+    """Of the entry of a new block: kind and record, if its kind has one; no record is touched."""
     arena = heads.arenas[kind]
     if arena["record_bytes"] == 0:
-        return np.int64(0)
-    number = arena["free"] - 1
-    if number >= 0:
-        record = heads.records[arena["base"] + number]
-        arena["free"] = record["pins"]
+        return np.uint64(kind)
+    free = arena["free"] - 1
+    if free >= 0:
+        number = np.int64(heads.freed[arena["base"] + free])
+        arena["free"] = free
     else:
         number = arena["fresh"]
         assert number < arena["room"]
-        arena["fresh"] += 1
-        record = heads.records[arena["base"] + number]
+        arena["fresh"] = number + 1
     arena["live"] += 1
-    record["pieces"], record["pins"] = 1, 0
-    return number
+    return np.uint64(number) << _RECORD_SHIFT | OWNS | np.uint64(kind)
 
 
 @inlined
@@ -189,13 +191,6 @@ def fetch_slot(heads, at):
     """Have the lines fetched that forgetting the slot `at` writes."""
     prefetch(heads.slots, at)
     prefetch(heads.starts, at >> 6)
-
-
-@inlined
-def fetch_record(heads, at):
-    """Have the record of slot `at` fetched."""
-    entry = heads.slots[at]["entry"]
-    prefetch(heads.records, heads.arenas[kind_of(entry)]["base"] + np.int64(entry >> _RECORD_SHIFT))
 
 
 @inlined
@@ -223,24 +218,29 @@ def add_slab(heads, kind, granule):
 @inlined
 def drop_record(heads, entry):
     """One live block fewer shares the record of `entry`; the last one frees it."""
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
+    if entry & OWNS == np.uint64(0):
         return
+    arena = heads.arenas[kind_of(entry)]
     number = np.int64(entry >> _RECORD_SHIFT)
-    record = heads.records[arena["base"] + number]
-    record["pieces"] -= 1
-    if record["pieces"] == 0:
-        record["pins"], arena["free"] = arena["free"], number + 1
-        arena["live"] -= 1
+    if entry & PIECE != np.uint64(0):
+        record = heads.records[arena["base"] + number]
+        record["pieces"] -= 1
+        if record["pieces"] > 0:
+            return
+    heads.freed[arena["base"] + arena["free"]] = number
+    arena["free"] += 1
+    arena["live"] -= 1
 
 
 @kernel
 def _share_record(heads, entry, blocks):
     """Let `blocks` more live blocks share the record of `entry`."""
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] != 0:
-        number = np.int64(entry >> _RECORD_SHIFT)
-        heads.records[arena["base"] + number]["pieces"] += blocks
+    if entry & OWNS == np.uint64(0):
+        return
+    record = heads.records[record_at(heads, entry)]
+    if entry & PIECE == np.uint64(0):
+        record["pieces"], record["pins"] = 1, 0
+    record["pieces"] += blocks
 
 
 @inlined
@@ -328,14 +328,13 @@ def forget(heads, at):
 @interface.store.register
 @inlined
 def store(index: Heads, granule, order, kind, owner):
-    record = np.uint64(_take_record(index, kind))
-    _write(index, granule, order, record << _RECORD_SHIFT | np.uint64(kind), owner, 0)
+    _write(index, granule, order, _take_record(index, kind), owner, 0)
 
 
 @kernel
 def store_chunks(heads, granule, order, chunks, kind, owner):
     """Store `chunks` adjacent blocks that share one record (a claim)."""
-    entry = np.uint64(_take_record(heads, kind)) << _RECORD_SHIFT | np.uint64(kind)
+    entry = _take_record(heads, kind)
     _share_record(heads, entry, chunks - 1)
     for chunk in range(chunks):
         _write(heads, granule + (chunk << order), order, entry | PIECE | CHUNK, owner, 0)
@@ -352,15 +351,40 @@ def move(heads, at, granule):
 def own_record(heads, at):
     """Give a piece of a split block a record of its own."""
     slot = heads.slots[at]
-    own = np.uint64(_take_record(heads, kind_of(slot["entry"]))) << _RECORD_SHIFT
+    own = _take_record(heads, kind_of(slot["entry"]))
     drop_record(heads, slot["entry"])
     slot["entry"] = own | slot["entry"] & _LOW & ~PIECE
 
 
-@inlined
-def store_cached(heads, granule, order):
-    """Note a block that is in a front cache; it has no record yet."""
+@kernel
+def store_cached(heads, blocks, order):
+    """Note blocks of one word that are in a front cache; they have no records yet."""
+    starts = np.uint64(0)
+    entry = CACHED | HERE | np.uint64(order) << np.uint64(8)
+    for i in range(len(blocks)):
+        starts |= np.uint64(1) << np.uint64(blocks[i] & 63)
+        heads.slots[blocks[i]]["entry"] = entry
+    heads.starts[blocks[0] >> 6] |= starts
+
+
+@kernel
+def store_cached_chunk(heads, granule, order):
+    """As `store_cached`, one block of any order."""
     _write(heads, granule, order, CACHED, NONE, 0)
+
+
+@inlined
+def forget_cached(heads, granule):
+    """Clear the entry of a cached block of order < 6, its record freed; its start bit stays."""
+    slot = heads.slots[granule]
+    drop_record(heads, slot["entry"])
+    slot["entry"] = 0
+
+
+@inlined
+def clear_starts(heads, granule, mask):
+    """Clear start bits in the word of `granule`, of blocks that are forgotten."""
+    heads.starts[granule >> 6] &= ~mask
 
 
 @inlined
@@ -380,20 +404,25 @@ def _other_record(heads, entry, kind):
     """The entry of a block that was cached, with a record of another kind."""
     apart()
     drop_record(heads, entry)
-    record = np.uint64(_take_record(heads, kind)) << _RECORD_SHIFT
-    return record | entry & np.uint64(0x3F00) | HERE | np.uint64(kind)
+    return _take_record(heads, kind) | entry & np.uint64(0x3F00) | HERE
 
 
 @inlined
 def pins(heads, at):
     """How often the block of slot `at` is pinned."""
     entry = heads.slots[at]["entry"]
-    if entry & (PINNED | PIECE) == np.uint64(0):
+    if entry & OWNS == np.uint64(0) or entry & (PINNED | PIECE) == np.uint64(0):
         return np.int64(0)
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
-        return np.int64(0)
-    return np.int64(heads.records[arena["base"] + np.int64(entry >> _RECORD_SHIFT)]["pins"])
+    return np.int64(heads.records[record_at(heads, entry)]["pins"])
+
+
+@kernel
+def pieces(heads, at):
+    """How many blocks share the record of slot `at`, itself counted."""
+    entry = heads.slots[at]["entry"]
+    if entry & OWNS == np.uint64(0) or entry & PIECE == np.uint64(0):
+        return np.int64(1)
+    return np.int64(heads.records[record_at(heads, entry)]["pieces"])
 
 
 @kernel
@@ -401,10 +430,11 @@ def add_pins(heads, at, count):
     """Add pins to the record of slot `at`; False where its kind has none."""
     slot = heads.slots[at]
     entry = slot["entry"]
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
+    if entry & OWNS == np.uint64(0):
         return False
-    record = heads.records[arena["base"] + np.int64(entry >> _RECORD_SHIFT)]
+    record = heads.records[record_at(heads, entry)]
+    if entry & (PINNED | PIECE) == np.uint64(0):
+        record["pins"] = 0
     record["pins"] += count
     slot["entry"] = entry | PINNED if record["pins"] > 0 else entry & ~PINNED
     return True
