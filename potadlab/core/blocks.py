@@ -39,10 +39,10 @@ STACKS = SMALL_ORDERS + 1  # of a CPU and group
 # per-CPU lists keep (6 batches of 63)
 STACK_BLOCKS = 384
 STACK_CHUNKS = 4  # and of the one of chunks
-TOP_BLOCKS = 7  # the upper end of a stack: with its count, one line
+TOP_BLOCKS = 15  # the upper end of a stack: with its count, one line
 BATCH_BLOCKS = 64  # of order 0: what goes to the tree and comes from it at a time
-STACK_WORDS = 8 + STACK_BLOCKS  # of a row of `stacks`
-_SHIFTED = 4  # blocks that move between the upper end and the rest at a time
+STACK_WORDS = 16 + STACK_BLOCKS  # of a row of `stacks`
+_SHIFTED = 8  # blocks that move between the upper end and the rest at a time
 _BELOW = np.int64(1 << 8)  # in the count: one block below the upper end
 STOLEN, CHANGED = 0, 1  # in `counts`: blocks stolen from another group, chunks that changed it
 # blocks whose release is more than a push on a front cache
