@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "lookups",
     multiple=True,
     metavar="NAME",
-    help="memmap or heads; once for each wanted.  [default: all]",
+    help="Such as xarray; once for each wanted, or all.  [default: one of each sort]",
 )
 @click.option(
     "--space", type=parts.Size(), help="Replay in flat memory of this size, such as 8GiB."
@@ -97,8 +97,8 @@ def _check_names(
     except UnknownName as error:
         raise click.UsageError(str(error)) from None
     for name in lookups:
-        if name not in LOOKUPS:
-            raise click.UsageError(f"no {name!r} is there: choose among {', '.join(LOOKUPS)}")
+        if name not in (*LOOKUPS, "all"):
+            raise click.UsageError(f"no {name!r} is there: choose among {', '.join(LOOKUPS)}, all")
     if space and any(allocator.needs_record for allocator in wanted):
         raise click.UsageError("recorded needs the recorded machine's memory: leave --space out")
 

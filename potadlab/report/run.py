@@ -19,6 +19,10 @@ from ..units import Space
 from . import figures, table, timing
 from .page import html_page
 
+# those that answer for a live allocator and differ in kind, not in a frame's size
+USUAL_LOOKUPS = ("memmap", "two-level", "xarray", "heads")
+ALL = "all"
+
 Progress = Callable[[float, str], None]  # share done, 0 to 1, and of what
 
 
@@ -60,14 +64,16 @@ def replay(
     space: Space | None = None,
     progress: Progress | None = None,
 ) -> Run:
-    """Replay `trace` on `allocators` (none named: all that can); time them and the lookups."""
+    """Replay `trace` on `allocators` (none named: all that can); time them and `lookups`.
+
+    None named: the usual ones; "all": every one.
+    """
     tell = progress or (lambda share, what: None)
     chosen = tuple(dict.fromkeys(allocators)) or _default_allocators(space)
     session = Session(trace, chosen, space=space, progress=tell)
     times = timing.measure(session, tell)
     tell(1.0, "timing lookups")
-    named = tuple(dict.fromkeys(lookups)) or tuple(LOOKUPS)
-    return Run(session, times, _measured(session, named))
+    return Run(session, times, _measured(session, _named(lookups)))
 
 
 def _measured(session: Session, lookups: tuple[str, ...]) -> list[Latency]:
@@ -75,7 +81,15 @@ def _measured(session: Session, lookups: tuple[str, ...]) -> list[Latency]:
     first = session.names[0]
     blocks = session.runs[first].live(session.length)
     served = int(np.diff(session.in_service(first, session.length), axis=1).sum())
-    return latency.measure(blocks, session.space.granules, lookups, in_service=served)
+    granules = session.space.granules
+    return latency.measure(blocks, granules, lookups, in_service=served, updates=True)
+
+
+def _named(lookups: Sequence[str]) -> tuple[str, ...]:
+    """Those named, each once; none named: the usual ones; "all": every one."""
+    if ALL in lookups:
+        return tuple(LOOKUPS)
+    return tuple(dict.fromkeys(lookups)) or USUAL_LOOKUPS
 
 
 def _default_allocators(space: Space | None) -> tuple[str, ...]:

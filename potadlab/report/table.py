@@ -23,7 +23,8 @@ _BYTES = "Bytes at the end; Linux's struct page is free structure, descriptor an
 LOOKUP_CAPTION = (
     "Random addresses in the blocks live at the trace's end. "
     f"independent, dependent: per lookup, median of {LOOKUP_ROUNDS} rounds. "
-    f"batch p50, p99: of means of {BATCH} dependent lookups."
+    f"batch p50, p99: of means of {BATCH} dependent lookups. "
+    "insert, erase: of random blocks, none waiting for another."
 )
 
 Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
@@ -98,10 +99,14 @@ def _size(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else format_size(size_bytes)
 
 
+def _ns(ns: float | None) -> str:
+    return "-" if ns is None else f"{ns:.1f}"
+
+
 def lookup_rows(latencies: list[Latency]) -> Rows:
     heads = [
         "lookup", "live blocks", "independent ns", "dependent ns", "batch p50 ns",
-        "batch p99 ns", "bytes per block",
+        "batch p99 ns", "insert ns", "erase ns", "bytes per block",
     ]  # fmt: skip
     rows = [
         [
@@ -111,6 +116,8 @@ def lookup_rows(latencies: list[Latency]) -> Rows:
             f"{found.dependent_ns:.1f}",
             f"{found.p50_ns:.1f}",
             f"{found.p99_ns:.1f}",
+            _ns(found.insert_ns),
+            _ns(found.erase_ns),
             f"{found.bytes_per_block:.1f}",
         ]
         for found in latencies
