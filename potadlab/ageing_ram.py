@@ -91,6 +91,21 @@ class Aged:
         """f8[seed, sample]: unusable free space index for a huge page, 0 .. 1."""
         return np.asarray(self.samples["unusable"] / 1000)
 
+    @property
+    def spoilt(self) -> np.ndarray:
+        """f8[seed, sample]: regions of 2 MiB with unmovable memory beside other."""
+        return np.asarray(self.samples["spoilt"], float)
+
+    @property
+    def migrated(self) -> np.ndarray:
+        """f8[seed, sample]: granules moved since the sample before."""
+        return np.asarray(self._more("migrated"), float)
+
+    @property
+    def reclaimed(self) -> np.ndarray:
+        """f8[seed, sample]: granules of page cache evicted since the sample before."""
+        return np.asarray(self._more("reclaimed"), float)
+
     def last(self, name: str) -> np.ndarray:
         """f8[seed]: how much a count grew in each of the last turnovers, mean."""
         first = max(self.samples.shape[1] - 1 - LAST, 0)
@@ -99,7 +114,7 @@ class Aged:
 
     def last_success(self, *names: str) -> np.ndarray:
         """f8[seed]: share of huge pages got over the last turnovers; names: of counts."""
-        return _share(sum(self.last(name) for name in names), self.last("tried"))
+        return _share(np.sum([self.last(name) for name in names], axis=0), self.last("tried"))
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -161,11 +176,13 @@ def age_ram(
 def watermarks(granules: int, granule_bytes: int) -> tuple[int, int]:
     """Linux's low and high watermark of one zone of so many pages, in pages.
 
-    init_per_zone_wmark_min and __setup_per_zone_wmarks: min_free_kbytes is the root of 16 times
-    the KiB of memory, 128 to 262144; the steps above are a quarter of it, or 0.1 % of memory.
+    min_free_kbytes is the root of 16 times the KiB of memory, 128 to 262144 (mm/page_alloc.c), or
+    11 pageblocks, at most 5 % of memory, where huge pages are on (set_recommended_min_free_kbytes
+    of mm/khugepaged.c); the steps above are a quarter of it, or 0.1 % of memory.
     """
     kib = granules * granule_bytes // KIB
     least = min(max(isqrt(16 * kib), 128), 262144) * KIB // granule_bytes
+    least = max(least, min(11 * HUGE_BYTES // granule_bytes, granules // 20))
     step = max(least // 4, granules * 10 // 10000)
     return least + step, least + 2 * step
 
@@ -173,7 +190,7 @@ def watermarks(granules: int, granule_bytes: int) -> tuple[int, int]:
 def _check(space: Space, load: RamLoad, turnovers: int, seeds: Sequence[int]) -> None:
     if space.in_service != ((0, space.granules),) or len(space.zones) != 1:
         raise BadSize(f"{space.name}: take memory in one piece from 0, as Space.ram('1GiB')")
-    if HUGE_BYTES % space.granule_bytes or HUGE_BYTES == space.granule_bytes:
+    if HUGE_BYTES % space.granule_bytes or space.granule_bytes == HUGE_BYTES:
         raise BadSize(f"granule of {space.granule_bytes} B: take less than a huge page of 2 MiB")
     if space.bytes < 32 * HUGE_BYTES:
         raise BadSize(f"{space.name}: take at least 64 MiB, for some 2 MiB regions")
@@ -182,7 +199,11 @@ def _check(space: Space, load: RamLoad, turnovers: int, seeds: Sequence[int]) ->
     shares = (load.read, load.huge, load.small, load.kernel)
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise BadSize(f"shares {shares} of reads, huge, small, kernel pages: they add up to 1")
-    if not (0 <= load.anonymous and 0 <= load.unmovable):
+    if min(load.processes, load.cpus, load.kept_one_in, load.read_max, load.small_max) < 1:
+        raise BadSize(f"{load}: take at least 1 process, CPU, page, object")
+    if load.spared_one_in < 2 or load.burst < 1:
+        raise BadSize(f"{load}: spare one in 2 at most; take bursts of at least 1")
+    if min(load.anonymous, load.unmovable) < 0:
         raise BadSize("anonymous and unmovable memory: take shares of at least 0")
     if load.anonymous + load.unmovable > 0.8:
         raise BadSize(
@@ -228,9 +249,9 @@ def _aged(
     add(state, np.int64(0), np.int64(space.granules))
     policy = _POLICIES[chosen.words.get("groups", "none")]
     kinds = [KIND[name] for name in _KINDS]
-    asking = core.new(
-        settings | {"policy": policy}, load.processes, kinds, _MIGRATETYPES, _FILE_ORDERS, _SLAB_ORDERS
-    )
+    orders = (_FILE_ORDERS, _SLAB_ORDERS)
+    asked = settings | {"policy": policy}
+    asking = core.new(asked, load.processes, kinds, _MIGRATETYPES, *orders)
     samples, free_blocks = np.zeros(turnovers + 1, core.SAMPLE), np.zeros(64, np.int64)
     for turnover in range(turnovers + 1):
         asking.now["until"] = turnover * space.granules

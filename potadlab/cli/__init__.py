@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
+from .ageing import age
 from .opening import lab
 from .replaying import replay
 from .traces import import_text, info
@@ -56,5 +57,5 @@ def program() -> None:
     """
 
 
-for _command in (replay, info, import_text, lab):
+for _command in (replay, age, info, import_text, lab):
     program.add_command(_command)

@@ -69,7 +69,9 @@ NOW = np.dtype(
     ]
 )  # fmt: skip
 
-ALIVE = np.dtype([("granule", "i8"), ("next", "i8"), ("born", "i8"), ("order", "i1"), ("site", "i1")])
+ALIVE = np.dtype(
+    [("granule", "i8"), ("next", "i8"), ("born", "i8"), ("order", "i1"), ("site", "i1")]
+)
 PROCESS = np.dtype([("first", "i8"), ("granules", "i8"), ("target", "i8")])
 REGION = np.dtype([("movable", "i8"), ("fixed", "i8")])  # live granules in 2**huge_order
 

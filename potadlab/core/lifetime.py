@@ -32,9 +32,7 @@ def predict(ops, site_of, sites, born, classes):
 def learn(site, lifetime):
     """A running geometric mean: one long life among many short ones tells little."""
     weight = min(site["gone"], np.int64(WEIGHT))
-    site["mean_log2"] = (site["mean_log2"] * weight + np.log2(lifetime + 1.0)) / (
-        weight + 1
-    )
+    site["mean_log2"] = (site["mean_log2"] * weight + np.log2(lifetime + 1.0)) / (weight + 1)
     site["gone"] += 1
 
 
