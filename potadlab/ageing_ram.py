@@ -27,6 +27,7 @@ ALLOCATORS = (
     "potad:groups=kind",
     "potad:groups=lifetime",
     "buddy",
+    "buddy:migratetypes=off",
     "llfree",
     "llfree:groups=migratetype",
 )
@@ -247,7 +248,7 @@ def _aged(
     chosen = runs.chosen(spec)
     state = chosen.new(np.array([(0, space.granules)], np.int64), facts())
     add(state, np.int64(0), np.int64(space.granules))
-    policy = _POLICIES[chosen.words.get("groups", "none")]
+    policy = _POLICIES[chosen.grouping]
     kinds = [KIND[name] for name in _KINDS]
     orders = (_FILE_ORDERS, _SLAB_ORDERS)
     asked = settings | {"policy": policy}

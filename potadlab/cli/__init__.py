@@ -12,6 +12,7 @@ from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
 from .ageing import age
 from .opening import lab
+from .recording import record, snapshot
 from .replaying import replay
 from .traces import import_text, info
 
@@ -57,5 +58,5 @@ def program() -> None:
     """
 
 
-for _command in (replay, age, info, import_text, lab):
+for _command in (replay, age, info, import_text, record, snapshot, lab):
     program.add_command(_command)

@@ -27,6 +27,13 @@ LOOKUP_CAPTION = (
     "insert, erase: of random blocks, none waiting for another."
 )
 
+DISTANCE_TITLE = "Against the recorded kernel's own placement"
+DISTANCE_CAPTION = (
+    "Share of free memory that stands in blocks of another size than in the record, over time and "
+    "at the end; beside it, how far the record moved from its own start (mean). By size: percent "
+    "more free than in the record, at the end."
+)
+
 Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
 
 
@@ -123,6 +130,26 @@ def lookup_rows(latencies: list[Latency]) -> Rows:
         for found in latencies
     ]
     return heads, rows
+
+
+def distance_rows(session: Session) -> Rows:
+    """One row per allocator: how far from the record, and in which sizes at the end."""
+    found = session.distances()
+    orders = found[0].signed.shape[1] if found else 0
+    sizes = [format_size(session.space.granule_bytes << order) for order in range(orders)]
+    heads = ["allocator", "mean", "worst", "end", "the record moved", *sizes]
+    return heads, [
+        [
+            one.allocator,
+            *(f"{share:.2%}" for share in (one.mean, one.worst, one.end, one.moved_mean)),
+            *(f"{100 * more:+.2f}" for more in one.signed[-1]),
+        ]
+        for one in found
+    ]
+
+
+def distance_table(session: Session) -> Table:
+    return table_of(DISTANCE_TITLE, distance_rows(session), DISTANCE_CAPTION)
 
 
 def run_table(session: Session, times: figures.Times) -> Table:
