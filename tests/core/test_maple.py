@@ -252,7 +252,9 @@ values = st.one_of(st.none(), st.integers(0, 1000))
 def found(index, granules):
     columns = [np.full(len(granules), 99, np.int64) for _ in range(4)]
     follow.locate_each(index, np.array(granules, np.int64), *columns)
-    return [None if start == NONE else int(owner) for start, *_, owner in zip(*columns, strict=True)]
+    return [
+        None if start == NONE else int(owner) for start, *_, owner in zip(*columns, strict=True)
+    ]
 
 
 def first_free(model, size):

@@ -64,7 +64,9 @@ def new(granules: int, kinds: np.ndarray, gaps: bool = False) -> Maple:
     root = np.zeros(7, np.int64)
     root[FRESH], root[GAPS] = 1, gaps
     return Maple(
-        mapped((granules // 2 + 64) * _WORDS, "i8"),  # seven entries a leaf, each second one a block
+        mapped(
+            (granules // 2 + 64) * _WORDS, "i8"
+        ),  # seven entries a leaf, each second one a block
         root,
         np.zeros((3, _BIG), np.int64),
         np.zeros((3, 4), np.int64),
