@@ -14,7 +14,7 @@ from ..core.pairing import Role, Runs
 from ..core.text import PFN_MAX
 from ..errors import BadTrace
 from ..kinds import KIND
-from ..units import Zone, end_of
+from ..units import Zone, end_of, format_size
 from . import parquet
 
 SECTION = 1 << 15  # granules Linux adds at once: 128 MiB of 4 KiB (x86, SECTION_SIZE_BITS 27)
@@ -48,7 +48,12 @@ KIND_NAMES = {  # as the metadata of a snapshot file tells them
     **{"13": "ksm", "14": "compound, no lru (kernel)", "15": "other flagged"},
     **{"16": "uninitialised section (lazy deferred init)", "17": "zero page"},
 }
-_HOLE = 11
+PAGE_KINDS = {  # kind: the page kind of a single page, and of a larger block
+    **{"anon": (3, 5), "file": (4, 6), "folio": (4, 6), "slab": (2, 2), "ptdesc": (7, 7)},
+    "hugetlb": (12, 12),
+}
+FREE, _HOLE = 1, 11
+_TOLD = ("zones", "buddyinfo", "mapped_pages", "kernel", "recorded")
 _ROLES = np.array([_KINDS.get(kind, (Role.WHOLES, ""))[0] for kind in range(256)], np.uint8)
 _KIND_INDEX = np.array(
     [KIND[_KINDS.get(kind, (Role.WHOLES, "unknown"))[1]] for kind in range(256)], np.uint8
@@ -94,13 +99,39 @@ class Snapshot:
         """What it holds, for `info --json`: pages by kind."""
         names = self.metadata.get("kinds", {})
         pages = np.bincount(self.kind, self.end - self.start)
+        told = {key: self.metadata[key] for key in _TOLD if key in self.metadata}
         return {
             "runs": len(self.start),
             "pages": {
                 names.get(str(kind), f"kind {kind}"): int(pages[kind])
                 for kind in np.flatnonzero(pages)
             },
+            **told,
         }
+
+    def free_pages(self, order: int) -> tuple[int, int]:
+        """(free pages, those of them in aligned free blocks of at least 2**order)."""
+        start, end = self.start[self.kind == FREE], self.end[self.kind == FREE]
+        size = 1 << order
+        whole = np.maximum(end // size - -(-start // size), 0) * size
+        return int((end - start).sum()), int(whole.sum())
+
+    def words(self) -> list[str]:
+        """What it holds, a line each; the first says what it is."""
+        found, page_bytes = self.info(), 1 << int(self.metadata.get("page_shift", 12))
+        mapped = found.get("mapped_pages", {})
+        said = [f"{self.path}: {sum(found['pages'].values()):,} pages in {found['runs']:,} runs"]
+        for kind, pages in found["pages"].items():
+            there = mapped.get(kind, {}).get("mapped", 0)
+            share = f", {format_size(there * page_bytes)} of it mapped" if there else ""
+            said.append(f"{format_size(pages * page_bytes):>10}  {kind}{share}")
+        return said
+
+
+def runs_of(pages: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(start, pages, kind) of runs of one kind, of a kind per page."""
+    start = np.flatnonzero(np.diff(pages.astype(np.int16), prepend=-1))
+    return start, np.diff(start, append=len(pages)), pages[start]
 
 
 def runs_of_zones(zones: tuple[Zone, ...]) -> Runs:

@@ -63,9 +63,11 @@ class Trace:
         """
         path, tell = Path(path), progress or (lambda share, what: None)
         tell(0.0, "reading the trace")
-        rows, purpose, claims, metadata = _rows(path, kinds)
+        rows, purpose, claims, metadata = rows_of(path, kinds)
         place = Path(snapshot) if snapshot else find(path)
         before = Snapshot.read(place) if place else None
+        if before and snapshot is None:
+            _check_same_recording(path, metadata, before)
         zones = zones_of(path, metadata, rows, before)
         runs = before.runs(zones) if before else runs_of_zones(zones)
 
@@ -148,11 +150,24 @@ def count_classes(ops: np.ndarray, handles: int) -> dict[str, int]:
     }
 
 
+def _check_same_recording(path: Path, metadata: dict[str, Any], before: Snapshot) -> None:
+    """Raises BadTrace if a snapshot beside a trace was not taken when it was recorded."""
+    ours, theirs = metadata.get("recording"), before.metadata.get("recording")
+    if ours and theirs and ours != theirs:
+        raise BadTrace(
+            f"{before.path}: is of another recording than {path}: give its own with --snapshot, "
+            "or move this one away"
+        )
+
+
 # ---- the file -------------------------------------------------------------------------------
 
 
-def _rows(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, Claims, dict[str, Any]]:
-    """The file's allocs and frees, checked; what they were for; its claims; the metadata."""
+def rows_of(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, Claims, dict[str, Any]]:
+    """The file's allocs and frees, checked; what they were for; its claims; the metadata.
+
+    Raises BadTrace.
+    """
     table, metadata = parquet.read(path, parquet.TRACE, "trace")
     _check_metadata(path, metadata)
     columns = parquet.columns(path, table, parquet.TRACE)

@@ -1,4 +1,4 @@
-"""Maple Tree, as Linux's lib/maple_tree.c: a B-tree of ranges whose nodes are 256 bytes, four lines.
+"""Maple Tree, as Linux's lib/maple_tree.c: a B-tree of ranges; a node is 256 bytes, four lines.
 
     leaf, range64   parent | 15 pivots | 16 slots
     arange64        parent |  9 pivots | 10 slots | 10 gaps | end and place of the largest gap
