@@ -3,6 +3,8 @@
 from .ageing import AgedRun, age
 from .page import html_page
 from .run import Progress, Run, replay
-from .table import info_table
+from .table import difference_table, info_table
 
-__all__ = ["AgedRun", "Progress", "Run", "age", "html_page", "info_table", "replay"]
+__all__ = [
+    "AgedRun", "Progress", "Run", "age", "difference_table", "html_page", "info_table", "replay",
+]  # fmt: skip
