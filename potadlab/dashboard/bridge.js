@@ -143,7 +143,7 @@ class Keyboard {
   hear(event) {
     const { key } = event;
     if (!this.active || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (!this.model.get("keys").includes(key)) return;
+    if (!this.model.get("hot_keys").includes(key)) return;
     const on = event.composedPath()[0];
     if (on.closest?.(TYPING) && on.type !== "checkbox") return;
     const own = key === " " || key.startsWith("Arrow");

@@ -87,7 +87,7 @@ class Dashboard(Panel):
         shown = [name for name in self._allocators if name in shown] or self._allocators[:2]
         self.controls = Controls(self._bundled, self._allocators, shown)
         self._set_stage(self.controls.figures)
-        self.bridge.keys, self.bridge.words = KEYS, _WORDS
+        self.bridge.hot_keys, self.bridge.words = KEYS, _WORDS
         self.seeker = Seeker(self)
         self.worker = Worker(self._set_busy, self._failed)
         finding = (self.seeker.text, self.seeker.next, self.seeker.select)

@@ -118,7 +118,7 @@ class Panel(ABC):
         self._pressed(str(message["key"]), bool(message["shift"]))
 
     def _pressed(self, key: str, shift: bool) -> None:
-        """A key of `bridge.keys`."""
+        """A key of `bridge.hot_keys`."""
         if key in "+=-":
             self.zoom(-1 if key == "-" else 1)
 

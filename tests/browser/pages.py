@@ -56,7 +56,7 @@ class Page:
             if self.python(f"bool({expression})"):
                 return
             self.page.wait_for_timeout(100)
-        raise AssertionError(f"never true: {expression}")
+        raise AssertionError(f"never true: {expression}; console: {self.console}")
 
     def button(self, text: str):
         """The button that says just this; its icon is a letter to those who ask by role."""

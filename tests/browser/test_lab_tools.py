@@ -1,4 +1,4 @@
-"""The dashboard's tools on a small trace: finding, selecting, keys, colours, the way memory lies."""
+"""The tools of the dashboard on a small trace: find, select, keys, colours, the way memory lies."""
 
 import pytest
 from pages import Page, keep, opened
