@@ -166,10 +166,9 @@ def migrate(name, state, model, told, granule):
     start, order = granule, model.live[granule]
     places = model.places(1 << order, 1 << order)
     to, outcome = interface.migrate(state, granule)
-    if name == "buddy":
-        assert (to, outcome) == (NONE, Outcome.IGNORED)
-    elif model.stays(start) or not MOVABLE[told[start][0]]:
-        assert (to, outcome) == (NONE, Outcome.UNMOVABLE)
+    if model.stays(start) or (name != "buddy" and not MOVABLE[told[start][0]]):
+        waits = name == "buddy" and start in model.put_off  # gone, but for its pins
+        assert (to, outcome) == (NONE, Outcome.ABSENT if waits else Outcome.UNMOVABLE)
     elif not places:
         assert (to, outcome) == (NONE, Outcome.REFUSED)
     else:

@@ -11,7 +11,8 @@ start has its free lists in order of address, where a real machine's are shuffle
 order of a live block is kept at its head, where Linux keeps it for compound pages only and
 otherwise trusts the caller.  A live page that fails leaves service at release whatever the order
 (free_pages_prepare: order 0 only).  A pin is a count of its own, and a pinned release a mark,
-where Linux counts one reference with the other.  A claim is one block (alloc_pages): a power of
+where Linux counts one reference with the other.  A migration moves what it is told to: it knows no
+kinds, whoever asks must.  A claim is one block (alloc_pages): a power of
 two up to MAX_PAGE_ORDER; others are not tried, as CMA is not here.
 """
 
@@ -190,7 +191,20 @@ def claim(state: BuddyState, granules, align_order, kind, owner, moves):
 @interface.migrate.register
 @kernel
 def migrate(state: BuddyState, granule):
-    return np.int64(NONE), np.int64(Outcome.IGNORED)  # it knows no kinds, so nothing movable
+    head = _live_head(state, granule)
+    if head != granule or state.frames[head]["released"] != 0:
+        return np.int64(NONE), np.int64(Outcome.ABSENT)
+    order, none = np.int64(state.frames[head]["order"]), np.int64(NONE)
+    stays = state.frames[head]["pins"] > 0
+    for page in range(head, head + (np.int64(1) << order)):
+        stays = stays or state.frames[page]["poisoned"] != 0
+    if stays:
+        return none, np.int64(Outcome.UNMOVABLE)
+    found = interface.allocate(state, order, none, none, none, np.int64(0), np.int64(0))
+    if found == NONE:
+        return none, np.int64(Outcome.REFUSED)
+    interface.release(state, head, np.int64(0))
+    return found, np.int64(Outcome.DONE)
 
 
 @interface.drain.register
