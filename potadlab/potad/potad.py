@@ -8,9 +8,9 @@ from ..core.layout import BLOCK, DESCRIPTOR, NONE
 from ..core.lookups import heads
 from ..errors import NoDescriptor
 from ..kinds import KINDS
-from ..units import PAGE_BYTES, Size, Space
+from ..units import PAGE_BYTES, Space
 from .allocator import Allocator
-from .things import Block, Descriptor, Descriptors
+from .things import Descriptor, Descriptors
 
 WORD_BYTES = (64, 32, 16, 8)  # struct page, the interim page, Wilcox's of 2024, memdesc
 
@@ -99,19 +99,19 @@ class Potad(Allocator):
 
     @property
     def largest_free_bytes(self) -> int:
+        if self._state.cpus:  # what front caches hold goes back to the tree when it is wanted
+            return super().largest_free_bytes
         parts = len(self._zones) * self._state.tree.groups
         order = max(int(tree.largest(self._state.tree, part)) for part in range(parts))
         return 0 if order == NONE else self.space.granule_bytes << order
 
-    def mark(self, address: "Block | Size", state: int) -> None:
-        """Write the state word of a block's descriptor (failure.State): dirty, mapped, ...
-
-        Raises BadAddress, NotLive, NoDescriptor.
-        """
-        _, start, _ = self._holder(address)
+    def _write_state(self, start: int, handle: int, state: int) -> None:
         number = self._record_number(start)
         if number == NONE:
-            raise NoDescriptor(f"the block at {self._hex(start)} has no descriptor to write on")
+            raise NoDescriptor(
+                f"the block at {self._hex(start)} has no descriptor to write on: mark memory of a "
+                "kind that has one (anon, file, slab, ...)"
+            )
         self._state.heads.records[number]["state"] = state
 
     def descriptors(self) -> Descriptors:

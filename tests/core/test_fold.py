@@ -234,10 +234,9 @@ def moments(run):
     """(index, Moment) after each number of ops; the Moment is the same one, moved on."""
     moment = Moment(run.case)
     yield 0, moment
-    pairs = zip(run.case.ops, run.events, strict=True)
-    for index, (op, event) in enumerate(pairs, 1):
-        moment.follow(op, event, run.moves[run.moves["op"] == index - 1])
-        yield index, moment
+    for index, (asked, event) in enumerate(zip(run.case.ops, run.events, strict=True)):
+        moment.follow(asked, event, run.moves[run.moves["op"] == index])
+        yield index + 1, moment
 
 
 def unusable(free_blocks, order):
