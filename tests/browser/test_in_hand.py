@@ -187,14 +187,19 @@ def test_a_large_space_is_a_map_in_the_page(lab, browser, page):
             f".buffers[list(hand.allocators).index('{name}')].hex()"
         )
         assert bytes(image).hex() == shown.python(painted)
-    shown.page.mouse.move(*shown.point("map potad", 0.4, 0.4))
-    for _ in range(20):  # a step that comes while the last one is drawn counts with it
-        shown.page.mouse.wheel(0, -100)
-        shown.page.wait_for_timeout(400)
-        if shown.python("hand.window.granules_per_cell <= 512"):
-            break
-    shown.until("hand.window.granules_per_cell <= 512")
-    shown.page.mouse.click(*shown.point("map potad", 3, 1))
+    whole = shown.python("hand.window.granules_per_cell")
+    shown.page.mouse.move(*shown.point("map potad", 100, 100))
+    shown.page.mouse.wheel(0, -100)
+    shown.until(f"hand.window.granules_per_cell < {whole}")
+    shown.page.get_by_title("show all memory").click()
+    shown.until(f"hand.window.granules_per_cell == {whole}")
+    for halved in range(1, 5):
+        shown.page.get_by_title("zoom in on the chosen block").click()
+        shown.until(f"hand.window.granules_per_cell == {whole >> halved}")
+    seen = "divmod(1000 - hand.window.first, hand.window.granules_per_cell * hand.window.columns)"
+    row, granule = shown.python(seen)
+    cell = granule // (whole >> 4)
+    shown.page.mouse.click(*shown.point("map potad", cell + 0.5, row + 0.9))
     shown.says("block of 1 GiB, anon")
     shown.until("hand.stage.settled")
     keep(shown, "hand_map")
