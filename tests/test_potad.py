@@ -302,6 +302,19 @@ def test_migration_empties_the_cheapest_window_and_tells_its_cost(potad):
         assert potad.release(movable[move.handle]) is True
 
 
+def test_the_next_cheapest_window_is_emptied_where_the_cheapest_cannot_be():
+    """Four pages in a row find no place among single pages; the single pages do beside them."""
+    potad = pl.Potad(pl.Space.ram("128KiB"))
+    potad.allocate("16KiB", "anon", "in a row")
+    for block in [potad.allocate("4KiB", "anon") for _ in range(28)]:
+        if block.start >> 12 not in (17, 21, 25, 29, 31):
+            potad.release(block)
+    claim = potad.claim("64KiB", "64KiB", migrate=True)
+    assert (claim.start, claim.moved_bytes) == (64 * KIB, 20 * KIB)
+    assert potad.lookup(0).owner == "in a row"
+    potad.check()
+
+
 def test_pinned_and_unmovable_memory_is_respected(potad):
     blocks = [potad.allocate("4KiB", "anon") for _ in range(16)]
     for block in blocks[1::2]:

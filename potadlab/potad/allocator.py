@@ -137,8 +137,9 @@ class Allocator:
 
         One chunk, then two adjacent ones of half the size, and so on down to the alignment, then
         give up; with `migrate`, the window with the least movable memory in the way is emptied
-        instead.  `align` None: the largest power of two that divides the size.  Raises BadSize,
-        UnknownName, OutOfSpace with the steps that were tried.
+        then, or the next cheapest if what lies there finds no other place.  `align` None: the
+        largest power of two that divides the size.  Raises BadSize, UnknownName, OutOfSpace with
+        the steps that were tried.
         """
         granules, align_order = self._claim_size(size, align)
         number = self._kind(kind)
