@@ -67,7 +67,10 @@ class Allocator:
         try:
             self._state = self._chosen.new(zones, kinds.facts(), **options)
         except (MemoryError, OSError) as error:
-            raise BadSpace(f"{spec}: no memory for the tables of {space.name}") from error
+            raise BadSpace(
+                f"{spec}: no addresses for the tables of {space.name}: take a smaller space, a "
+                "larger granule, or register no kinds of large descriptors"
+            ) from error
         self._zones, self._served = zones, served
         self._kinds = len(KINDS)
         self._where = np.full(64, NONE, np.int64)
