@@ -13,6 +13,7 @@ from .errors import (
     BadSpace,
     BadSwap,
     BadTrace,
+    CannotRecord,
     NoDescriptor,
     NotLive,
     OutOfSpace,
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from .report import replay
     from .session import Session
     from .swap import SwapFile
-    from .traces import Trace, import_file
+    from .traces import Snapshot, Trace, import_file
+    from .traces.recording import record
     from .units import Space
 
 __version__ = "0.1.0"
@@ -43,6 +45,7 @@ __all__ = [
     "BadSwap",
     "BadTrace",
     "Buddy",
+    "CannotRecord",
     "Kind",
     "NoDescriptor",
     "NotLive",
@@ -51,6 +54,7 @@ __all__ = [
     "Potad",
     "PotadError",
     "Session",
+    "Snapshot",
     "Space",
     "SwapFile",
     "Trace",
@@ -59,6 +63,7 @@ __all__ = [
     "datasets",
     "import_file",
     "lab",
+    "record",
     "replay",
 ]
 
@@ -67,6 +72,7 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "Kind": ("potadlab.kinds", "Kind"),
     "Potad": ("potadlab.potad", "Potad"),
     "Session": ("potadlab.session", "Session"),
+    "Snapshot": ("potadlab.traces", "Snapshot"),
     "Space": ("potadlab.units", "Space"),
     "SwapFile": ("potadlab.swap", "SwapFile"),
     "Trace": ("potadlab.traces", "Trace"),
@@ -74,6 +80,7 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "datasets": ("potadlab.bundled", "datasets"),
     "import_file": ("potadlab.traces", "import_file"),
     "lab": ("potadlab.dashboard", None),
+    "record": ("potadlab.traces.recording", "record"),
     "replay": ("potadlab.report", "replay"),
 }
 

@@ -9,6 +9,10 @@ class BadTrace(PotadError):
     """A file cannot be read as a trace or snapshot."""
 
 
+class CannotRecord(PotadError):
+    """This machine cannot be recorded from here, or not now."""
+
+
 class BadSize(PotadError):
     """A size or alignment that cannot be had."""
 

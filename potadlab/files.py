@@ -1,6 +1,7 @@
 """Files that appear under their name when they are whole, and not before."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -15,11 +16,21 @@ class Draft:
     def __init__(self, path: Path, binary: bool = False) -> None:
         self._path = path.resolve()  # a link stays a link
         self._part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        self._sweep()
         straight = path.exists() and not path.is_file()
         self._place = path if straight else self._part
         self.file: IO[Any] = (
             self._place.open("wb") if binary else self._place.open("w", encoding="utf-8")
         )
+
+    def _sweep(self) -> None:
+        """Remove what writers of this file left when they were killed."""
+        theirs = re.compile(rf"\.{re.escape(self._path.name)}\.(\d+)\.part")
+        with suppress(OSError):
+            for name in os.listdir(self._path.parent):
+                writer = theirs.fullmatch(name)
+                if writer and not Path(f"/proc/{writer[1]}").exists():
+                    (self._path.parent / name).unlink()
 
     def keep(self) -> None:
         """What was written now stands under the name, also if the machine stops."""

@@ -76,7 +76,7 @@ def begun(spec: str, case: Case) -> tuple[Any, np.ndarray]:
 def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float]:
     """(state, EVENT[], MOVE[], seconds) of replaying the ops; start and compiling are not timed."""
     state, where = begun(spec, case)
-    groups = groups_of(case.ops, chosen(spec).words.get("groups", "none"), case.handles)
+    groups = groups_of(case.ops, chosen(spec).grouping, case.handles)
     events, moves = np.zeros(len(case.ops), EVENT), case.moves()
     rest = (moves, case.room(), case.zones)
     replay(state, case.ops[:0], groups[:0], where, events[:0], *rest)  # compile before
@@ -230,9 +230,9 @@ def run_allocator(spec: str, case: Case, samples: int = 400, check_end: bool = F
     named = np.zeros(case.handles, fold.NAMED)
     fold.name_handles(case.start, case.ops, named)
     fold.name_pieces(case.ops, events, named)
-    allocator = chosen(spec).allocator
-    counted = _take_census(allocator, case, events, moves, named, samples)
-    sizes = _bytes(allocator, state, case, events, counted)
+    picked = chosen(spec)
+    counted = _take_census(picked.order_max, case, events, moves, named, samples)
+    sizes = _bytes(picked.allocator, state, case, events, counted)
     run = Run(spec, case, events, moves, seconds, named, counted, sizes)
     run.keep_checkpoints()
     return run
@@ -247,7 +247,7 @@ def _sample_points(case: Case, samples: int) -> np.ndarray:
 
 
 def _take_census(
-    allocator: Allocator,
+    order_max: int | None,
     case: Case,
     events: np.ndarray,
     moves: np.ndarray,
@@ -255,8 +255,7 @@ def _take_census(
     samples: int,
 ) -> Census:
     at = _sample_points(case, samples).astype(np.int64)
-    order_max = census.ORDERS - 1 if allocator.order_max is None else allocator.order_max
-    counts = census.new(case.zones, order_max)
+    counts = census.new(case.zones, census.ORDERS - 1 if order_max is None else order_max)
     table = census.Samples(
         at,
         np.zeros((len(at), census.ORDERS), np.int64),

@@ -17,6 +17,7 @@ from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
 from .failure import Action, Found, Place, decide
 from .kinds import KIND, KINDS
+from .metrics.distance import Distance, distance
 from .runs import Case, chosen, run_allocator
 from .traces.trace import Trace
 from .units import KIB, PAGE_BYTES, Space, format_size
@@ -254,6 +255,24 @@ class Session:
             words=_claim_words(name, outcome),
         )
 
+    # ---- against the truth ----
+
+    def distances(self) -> list[Distance]:
+        """How far each allocator's free memory is from that of `recorded`, by order, over time.
+
+        Empty where `recorded` is not among them, or alone.
+        """
+        recorded = [name for name in self.names if chosen(name).allocator.needs_record]
+        if not recorded:
+            return []
+        truth = self.runs[recorded[0]].census.free_blocks
+        order_max = chosen(recorded[0]).order_max or len(truth[0]) - 1
+        found = {name: self.runs[name].census for name in self.names if name not in recorded}
+        return [
+            distance(name, census.time_ns, census.free_blocks, truth, order_max)
+            for name, census in found.items()
+        ]
+
     def _check_moment(self, index: int) -> None:
         if not 0 <= index <= self.length:
             raise BadSize(f"moment {index}: take a number of ops from 0 to {self.length}")
@@ -321,7 +340,7 @@ def _check_memory(space: Space, names: list[str]) -> None:
     Every free block of MAX_PAGE_ORDER touches a page of them, and a quarter of one of the census.
     """
     granules = space.bytes // space.granule_bytes
-    orders_max = [chosen(name).allocator.order_max for name in names]
+    orders_max = [chosen(name).order_max for name in names]
     blocks = sum(granules >> order for order in orders_max if order is not None)
     needed = blocks * 5 * KIB
     try:

@@ -13,6 +13,7 @@ import pytest
 
 from potadlab import cli, warm
 from potadlab.bundled import datasets
+from potadlab.cli import parts
 from potadlab.errors import BadTrace
 
 SMALL = str(datasets()["thp_split"])
@@ -119,7 +120,7 @@ def test_lazy_names():
     ids=lambda arguments: " ".join(arguments)[:60],
 )
 def test_wrong_usage(potadlab, arguments, monkeypatch):
-    monkeypatch.setattr(cli, "_read", lambda *_: pytest.fail("began to work"))
+    monkeypatch.setattr(parts, "read", lambda *_: pytest.fail("began to work"))
     code, out, err = potadlab(*arguments)
     assert (code, out) == (2, "")
     assert err
@@ -207,7 +208,7 @@ def test_bad_input_is_told_before_compiling(potadlab, tmp_path, monkeypatch, mak
 def test_what_is_compiled_says_so(potadlab, monkeypatch):
     monkeypatch.setattr(warm, "missing", lambda: True)
     monkeypatch.setattr(warm, "compile_all", lambda tell: tell(0.5, "compiling: potad"))
-    monkeypatch.setattr(cli, "_read", lambda *_: missing_trace())
+    monkeypatch.setattr(parts, "read", lambda *_: missing_trace())
     _, _, err = potadlab("replay", SMALL)
     assert err.startswith("compiling the allocator core (once per machine) ...\n")
 
@@ -221,7 +222,7 @@ def test_space_too_small(potadlab, compiled):
 
 
 def test_a_fault_of_ours_is_one_line_too(potadlab, monkeypatch):
-    monkeypatch.setattr(cli, "_read", lambda *_: 1 / 0)
+    monkeypatch.setattr(parts, "read", lambda *_: 1 / 0)
     monkeypatch.delenv(cli.DEBUG, raising=False)
     code, _, err = potadlab("info", SMALL)
     assert (code, err.count("\n")) == (1, 1)
@@ -236,7 +237,7 @@ def test_a_fault_of_ours_is_one_line_too(potadlab, monkeypatch):
 
 @pytest.mark.parametrize("option", ["--html", "--json"])
 def test_unwritable_output_is_told_before_the_work(potadlab, tmp_path, monkeypatch, option):
-    monkeypatch.setattr(cli, "_read", lambda *_: pytest.fail("began to work"))
+    monkeypatch.setattr(parts, "read", lambda *_: pytest.fail("began to work"))
     for place in (tmp_path / "no" / "such" / "folder", tmp_path):
         code, _, err = potadlab("replay", SMALL, option, str(place))
         assert (code, err.count("\n")) == (1, 1)
@@ -291,12 +292,12 @@ def test_a_link_stays_a_link_and_a_device_a_device(tmp_path):
     (tmp_path / "there").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "there")
     os.mkfifo(tmp_path / "pipe")
-    with cli.output(str(tmp_path / "link")) as file:
+    with parts.output(str(tmp_path / "link")) as file:
         file.write("new")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "there").read_text() == "new"
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    with cli.output(str(tmp_path / "pipe")) as file:
+    with parts.output(str(tmp_path / "pipe")) as file:
         file.write("told")
     assert os.read(reader, 10) == b"told"
     os.close(reader)
@@ -334,16 +335,16 @@ def test_a_bundled_trace_by_name(potadlab, tmp_path, monkeypatch):
 def test_the_current_folder_never_shadows_a_bundled_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "thp_split").touch()
-    assert cli._find("thp_split") == Path(SMALL)
-    assert cli._find("./thp_split") == Path("./thp_split")
-    assert cli._find("thp_split.parquet") == Path("thp_split.parquet")
-    assert cli._find("nonesuch") == Path("nonesuch")
+    assert parts.find("thp_split") == Path(SMALL)
+    assert parts.find("./thp_split") == Path("./thp_split")
+    assert parts.find("thp_split.parquet") == Path("thp_split.parquet")
+    assert parts.find("nonesuch") == Path("nonesuch")
 
 
 @pytest.mark.parametrize("name", ["x[/b]", "[bold]", "x\\"])
 def test_progress_shows_any_name(monkeypatch, capsys, name):
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with cli._progress() as tell:
+    with parts.progress() as tell:
         tell(0.5, f"drawing {name}")
     assert f"drawing {name}" in capsys.readouterr().err
 
@@ -362,7 +363,7 @@ def test_replay_json_has_the_promised_keys(replayed):
     found = replayed[1]
     assert set(found) == {"potadlab", "machine", "trace", "space", "runs", "lookups"}
     assert set(found["space"]) == {"bytes", "granule_bytes"}
-    assert [run["allocator"] for run in found["runs"]] == ["potad", "buddy", "recorded"]
+    assert [run["allocator"] for run in found["runs"]] == ["potad", "buddy", "llfree", "recorded"]
     for run in found["runs"]:
         assert {
             "options",
@@ -377,9 +378,10 @@ def test_replay_json_has_the_promised_keys(replayed):
         assert set(run["ns_per_op"]) <= {"median", "best", "null"}
         assert set(run["unusable_index"]["2MiB"]) == {"mean", "end"}
         assert all(isinstance(count, int) for count in run["free_blocks"])
-    assert {row["lookup"] for row in found["lookups"]} == {"memmap", "heads"}
+    usual = ["memmap", "two-level", "xarray", "heads"]
+    assert [row["lookup"] for row in found["lookups"]] == usual
     for row in found["lookups"]:
-        assert set(row["ns"]) == {"independent", "dependent", "p50", "p99"}
+        assert set(row["ns"]) == {"independent", "dependent", "p50", "p99", "insert", "erase"}
         assert row["blocks"] > 0
 
 

@@ -9,6 +9,7 @@ from bokeh.models import ColumnDataSource
 from made import allocate, ops_of, space_of
 
 from potadlab.core.layout import BLOCK
+from potadlab.core.lookups import LOOKUPS, READ_ONLY
 from potadlab.core.raster import FREE, HOLE, OUTSIDE, POISON
 from potadlab.kinds import KIND, KINDS
 from potadlab.metrics import latency as timing
@@ -194,7 +195,9 @@ def test_lookups_alternate_in_shuffled_order_and_medians_count(monkeypatch):
     def round_of(index, addresses):
         turns.append(type(index).__name__)
         done = turns.count(turns[-1])
-        return [9.0, 1.0, 2.0, 3.0, 99.0][done - 1], 10.0 * done, np.full(2, float(done))
+        independent = [9.0, 1.0, 2.0, 3.0, 99.0][done - 1]
+        ns = {"independent": independent, "dependent": 10.0 * done}
+        return ns, np.full(2, float(done))
 
     monkeypatch.setattr(timing, "_round", round_of)
     live = blocks((0, 9, "anon"), (1024, 3, "slab"))
@@ -209,9 +212,85 @@ def test_lookups_alternate_in_shuffled_order_and_medians_count(monkeypatch):
     assert heads.bytes_per_block == (records_and_entries + starts) / 2
 
 
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_every_lookup_is_measured_and_counts_its_bytes(name):
+    live, granules = timing.generated(500)
+    (found,) = timing.measure(
+        live, granules, [name], lookups_timed=64, updates=True, kind_order=True
+    )
+    what = {"independent", "dependent", "kind_order_independent", "kind_order_dependent"}
+    updates = set() if name in READ_ONLY else {"insert", "erase"}
+    assert set(found.rounds_ns) == what | updates
+    assert all(len(rounds) == timing.ROUNDS for rounds in found.rounds_ns.values())
+    assert found.blocks == 500
+    assert len(found.samples_ns) == timing.ROUNDS * 64 // timing.BATCH
+    assert found.bytes_per_block > 0
+
+
+def test_bytes_of_flat_lookups_are_by_page_and_descriptors_by_kind():
+    live = blocks((0, 9, "anon"), (1024, 3, "slab"), (2048, 0, "kernel"))
+    sizes = {
+        found.lookup: found.bytes_per_block
+        for found in timing.measure(live, 4096, list(LOOKUPS), in_service=3000, lookups_timed=16)
+    }
+    assert sizes["memmap"] == 64 * 3000 / 3
+    assert sizes["memmap32"] == 32 * 3000 / 3
+    descriptors = 80 + 64
+    assert sizes["memmap16"] == (16 * 3000 + descriptors) / 3
+    assert sizes["memmap8"] == (8 * 3000 + descriptors) / 3
+    # two blocks in tables of 512 words, an upper table of 9 entries
+    assert sizes["two-level"] == (8 * 9 + 2 * 4096 + descriptors) / 3
+    # granules 0 to 511 are 8 slots of a node at shift 6; 1024 and 2048 need two below it
+    assert sizes["xarray"] == (576 * 3 + descriptors) / 3
+
+
+def test_a_block_inside_another_is_left_out():
+    live = blocks((0, 9, "anon"), (5, 0, "poison"), (512, 0, "slab"))
+    (found,) = timing.measure(live, 1024, ["xarray"], lookups_timed=16)
+    assert found.blocks == 2
+
+
+@pytest.mark.parametrize("count", [1, 63, 5000])
+def test_generated_blocks_fill_the_space_in_order(count):
+    live, granules = timing.generated(count)
+    sizes = np.int64(1) << live["order"].astype(np.int64)
+    assert live["granule"].tolist() == [0, *np.cumsum(sizes)[:-1].tolist()]
+    assert granules == sizes.sum()
+    assert np.all(live["granule"] % sizes == 0)
+    assert sorted(live["time_ns"].tolist()) == list(range(count))
+    assert count < 5000 or 1.7 < granules / count < 2.1
+
+
+def test_figures_of_lookups_have_the_names_of_bench():
+    live, granules = timing.generated(100)
+    measured = timing.measure(
+        live, granules, ["heads", "rank"], lookups_timed=16, updates=True, kind_order=True
+    )
+    found = timing.figures(measured, "1e2")
+    both = {
+        f"lookup.{name}.1e2.{what}"
+        for name in ("heads", "rank")
+        for what in (
+            "independent_ns", "dependent_ns", "independent_ns.kind_order_only",
+            "dependent_ns.kind_order_only", "bytes_per_block",
+        )
+    }  # fmt: skip
+    updates = {f"lookup.heads.1e2.{what}_ns" for what in ("insert", "erase", "update")}
+    assert set(found) == both | updates
+    insert, erase = (found[f"lookup.heads.1e2.{what}_ns"] for what in ("insert", "erase"))
+    assert found["lookup.heads.1e2.update_ns"]["best"] >= (insert["best"] + erase["best"]) / 2
+    assert {figure["unit"] for figure in found.values()} == {"ns", "bytes"}
+
+
 class Measured:
     lookup, p50_ns, p99_ns = "heads", 12.34, 99.9
     samples_ns = np.array([10.0, 12.0, 100.0])
+
+
+def test_every_curve_of_many_lookups_is_drawn_and_looks_different():
+    plot = latency.draw([Measured()] * 12)
+    assert len(plot.renderers) == 12
+    assert len({latency.look(number) for number in range(24)}) == 24
 
 
 def test_latency_says_median_and_99th():

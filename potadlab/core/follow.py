@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import inlined, kernel
 from .bits import cycles
 from .interface import erase, locate, store
 from .layout import NONE
-
-_NO_ANSWER = np.int64(-(1 << 63))  # what no lookup answers
 
 
 @kernel
@@ -33,7 +31,7 @@ def locate_each(index, granules, starts, orders, kinds, owners):
         starts[i], orders[i], kinds[i], owners[i] = locate(index, granules[i])
 
 
-@kernel
+@inlined
 def _answer(index, granule):
     """All fields of an answer in one number, so that none is left out by the compiler."""
     start, order, kind, owner = locate(index, granule)
@@ -50,22 +48,52 @@ def locate_independent(index, granules):
 
 
 @kernel
-def locate_dependent(index, granules):
-    """Look all up, each one only when the last has answered."""
+def locate_dependent(index, granules, zero):
+    """Look all up, each one only when the last has answered.
+
+    `zero` is 0, which the compiler cannot know: the answer enters the next address and leaves it
+    as it is.
+    """
     last = np.int64(0)
     for i in range(len(granules)):
-        # the answer enters the next address and leaves it as it is; the compiler cannot know
-        last = _answer(index, granules[i] + np.int64(last == _NO_ANSWER))
+        last = _answer(index, granules[i] + (last & zero))
+    return last
+
+
+@inlined
+def _class(index, granule):
+    """Kind and order alone; `locate` is inlined, so the owner's line is not read for it."""
+    _, order, kind, _ = locate(index, granule)
+    return order << 1 ^ kind << 2
+
+
+@kernel
+def classify_independent(index, granules):
+    """As `locate_independent`, of kind and order alone."""
+    total = np.int64(0)
+    for i in range(len(granules)):
+        total ^= _class(index, granules[i])
+    return total
+
+
+@kernel
+def classify_dependent(index, granules, zero):
+    """As `locate_dependent`, of kind and order alone."""
+    last = np.int64(0)
+    for i in range(len(granules)):
+        last = _class(index, granules[i] + (last & zero))
     return last
 
 
 @kernel
-def time_batches(index, granules, batch, ticks):
-    """ticks[i]: cycles that batch i took: `batch` dependent lookups."""
+def time_batches(index, granules, batch, ticks, zero):
+    """ticks[i]: cycles that batch i took: `batch` dependent lookups; `zero` is 0."""
+    last = np.int64(0)
     for i in range(len(ticks)):
         before = cycles()
-        last = locate_dependent(index, granules[i * batch : (i + 1) * batch])
-        ticks[i] = cycles() - before + np.int64(last == _NO_ANSWER)
+        for j in range(i * batch, (i + 1) * batch):
+            last = _answer(index, granules[j] + (last & zero))
+        ticks[i] = cycles() - before + (last & zero)
 
 
 @kernel

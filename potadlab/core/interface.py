@@ -108,3 +108,8 @@ def erase(index, granule):
 @generic
 def locate(index, granule):
     """The live block that holds `granule`: (start, order, kind, owner); start is NONE if free."""
+
+
+@generic
+def bytes_of(index, live_blocks, granules):
+    """Bytes in use, {"lookup", "descriptors"}, with so many live blocks and granules in service."""

@@ -46,18 +46,20 @@ def begin(state, ranges, blocks, where):
     assert after == len(blocks)  # no live block out of service
 
 
-def replay(state, ops, groups, where, events, moves, ranges, zones):
+def replay(state, ops, groups, where, events, moves, ranges, zones, run=None):
     """Apply `ops` to `state`; events[i] says what came of ops[i]; return how many blocks moved.
 
     groups: u1[], beside whom each op's block is to lie.  `where[handle]` is the first granule of
     each live block, CLAIMED less that for claims, NONE for the others.  moves: MOVE[], filled in
     order of ops; each CLAIM that may migrate needs room for `granules` + 2, each MIGRATE for one.
     zones and ranges are those that the state began with, and a row of zeros for each ADD_MEMORY.
+    run: what takes the place of `run_ops` (a meter).
 
     The verbs that fill traces run in one kernel; each of the rare ones has its own, which is not
     compiled before it is needed: all in one took three times as long to compile.
     """
-    done, moved = _run(state, ops, groups, where, events, 0), 0
+    run = run or run_ops
+    done, moved = run(state, ops, groups, where, events, 0), 0
     while done < len(ops):
         verb, op, event = int(ops["verb"][done]), ops[done : done + 1], events[done : done + 1]
         event["outcome"] = Outcome.DONE
@@ -70,12 +72,12 @@ def replay(state, ops, groups, where, events, moves, ranges, zones):
             moved += count
         else:
             _RARE[verb](state, op, where, event)
-        done = _run(state, ops, groups, where, events, done + 1)
+        done = run(state, ops, groups, where, events, done + 1)
     return moved
 
 
 @kernel
-def _run(state, ops, groups, where, events, first):
+def run_ops(state, ops, groups, where, events, first):
     """Apply ops from `first` on up to one of a rare verb; return its index, or how many there are.
 
     The event of that one is made ready.
@@ -245,8 +247,9 @@ def _release_claim(state, ops, where, events):
     while granule < end:
         order = release(state, granule, np.int64(op["cpu"]))
         if order < 0:  # the chunks share their pins, so it is the first one
-            assert order != NONE
             event["outcome"] = Outcome.PINNED if order == HELD else Outcome.PUT_OFF
+            if order == NONE:  # released before, and put off
+                event["outcome"] = Outcome.ABSENT
             return
         granule += np.int64(1) << order
         event["order"] = order

@@ -557,7 +557,7 @@ def _take(scanner, text, line, first, colon, dot, end, op):
     row["task"] = _task(scanner.tasks, text, first, begin)
     now["last"] = now["rows"]
     if op == np.int64(Op.ALLOC):
-        _wait(scanner.waiting, cpu & 255, now["rows"])
+        wait(scanner.waiting, cpu & 255, now["rows"])
     now["rows"] += 1
     return end + 1
 
@@ -617,7 +617,7 @@ def _note_odd(scanner, start, end, reason):
 
 
 @inlined
-def _wait(waiting, cpu, row):
+def wait(waiting, cpu, row):
     """An alloc of `cpu` waits for its stack: the newest gets the next one (traces: LIFO)."""
     for place in range(WAITING - 1, 0, -1):
         waiting[cpu, place] = waiting[cpu, place - 1]
@@ -625,7 +625,7 @@ def _wait(waiting, cpu, row):
 
 
 @kernel
-def _serve(waiting, cpu):
+def serve(waiting, cpu):
     """The newest alloc of `cpu` that waits for a stack, which no longer waits; or NONE."""
     row = waiting[cpu, 0]
     for place in range(WAITING - 1):
@@ -723,7 +723,7 @@ def _close_stack(scanner):
     if now["stack_cpu"] != NONE:
         row = NONE
         if _is_of_alloc(scanner.frames, start, end):
-            row = _serve(scanner.waiting, now["stack_cpu"])
+            row = serve(scanner.waiting, now["stack_cpu"])
             now["stacks_lost"] += row == NONE
     if row != NONE and end > start and scanner.rows[row]["op"] == 0:
         scanner.rows[row]["stack"] = intern(scanner.stacks, now["hash"], start, end)

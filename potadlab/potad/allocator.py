@@ -61,7 +61,7 @@ class Allocator:
         self.space, self.spec, self.fails_as = space, spec, fails_as
         _check_by(fails_as)
         self._chosen = chosen(spec)
-        self.order_max = self._chosen.allocator.order_max
+        self.order_max = self._chosen.order_max
         zones = np.array([(zone.start, zone.end) for zone in space.zones], np.int64)
         served = np.array(space.in_service, np.int64).reshape(-1, 2)
         try:
@@ -496,7 +496,7 @@ class Allocator:
             self._marks[into] = self._marks[handle]
 
     def _group_of(self, ops: np.ndarray) -> np.ndarray:
-        by = self._chosen.words.get("groups", "none")
+        by = self._chosen.grouping
         if by != "lifetime":  # which is learnt from all that went before
             return groups_of(ops, by, len(self._where))
         return groups_of(np.array([*self._ops, ops[0]], OP), by, len(self._where))[-1:]
@@ -687,7 +687,7 @@ class Allocator:
         order = (size_bytes // unit).bit_length() - 1
         if self.order_max is not None and order > self.order_max:
             most = format_size(unit << self.order_max)
-            raise BadSize(f"size {size}: {self.spec} hands out at most {most}")
+            raise BadSize(f"size {size}: {self._chosen.name} hands out at most {most}")
         return order
 
     def _order_at(self, granule: int) -> int:
@@ -710,12 +710,13 @@ class Allocator:
 
     def _refused(self, order: int, kind: kinds.Kind) -> str:
         size = self.space.granule_bytes << order
-        if size <= self.largest_free_bytes:  # hosted: the record needs a place too
-            return (
-                f"no room for the descriptor of {kind.name} memory beside {format_size(size)}: "
-                "release something, or take a kind without one, such as kernel"
-            )
+        if size <= self.largest_free_bytes:
+            return self._withheld(size, kind)
         return f"no free block of {format_size(size)}: {self._what_is_free()}"
+
+    def _withheld(self, size: int, kind: kinds.Kind) -> str:
+        """Why what is free is not given."""
+        return f"{format_size(size)} would go below the watermark: release something first"
 
     def _what_is_free(self) -> str:
         """For a refusal: what would have worked."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.layout import NONE
+from ..errors import OutOfSpace
 from ..failure import (
     Action,
     Failure,
@@ -36,7 +37,10 @@ def fail(allocator: Any, granule: int, address: int, soft: bool, by: str) -> Fai
     verdict = decide(found, soft, by)
     if live is not None and verdict.action in _MOVES and not _can_move(allocator, live, verdict):
         verdict = not_moved(found, by)
-    moved_to = _act(allocator, granule, live, verdict, by)
+    try:
+        moved_to = _act(allocator, granule, live, verdict, by)
+    except OutOfSpace:  # free, but below a watermark
+        verdict, moved_to = not_moved(found, by), None
     failure = _failure(allocator, granule, address, live, verdict, by, moved_to)
     callback = allocator.callback(live) if Tells.OWNER in verdict.tells else None
     if callback is None or live is None:

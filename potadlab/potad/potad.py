@@ -5,10 +5,12 @@ import numpy as np
 from ..core import blocks, tree
 from ..core.interface import locate
 from ..core.layout import BLOCK, DESCRIPTOR, NONE
+from ..core.linux import pages
+from ..core.linux.state import CACHED
 from ..core.lookups import heads
 from ..errors import NoDescriptor
-from ..kinds import KINDS
-from ..units import PAGE_BYTES, Space
+from ..kinds import KINDS, Kind
+from ..units import PAGE_BYTES, Space, format_size
 from .allocator import Allocator
 from .things import Descriptor, Descriptors
 
@@ -18,8 +20,26 @@ WORD_BYTES = (64, 32, 16, 8)  # struct page, the interim page, Wilcox's of 2024,
 class Buddy(Allocator):
     """Linux's buddy allocator over a space."""
 
-    def __init__(self, space: Space) -> None:
-        super().__init__(space, "buddy")
+    def __init__(
+        self,
+        space: Space,
+        *,
+        pcp: str = "off",
+        tails: str = "on",
+        migratetypes: str = "off",
+        watermarks: str = "zones",
+    ) -> None:
+        """Each "on" or "off": per-CPU lists, compound tails, grouping by migratetype; watermarks
+        choose the "zones" only, or ("on") refuse below min.  As set, every split and merge shows.
+
+        Raises UnknownName for other words.
+        """
+        told = {"pcp": pcp, "tails": tails, "migratetypes": migratetypes, "watermarks": watermarks}
+        super().__init__(space, "buddy:" + ",".join(f"{name}={told[name]}" for name in told))
+
+    def is_cached(self, granule: int) -> bool:
+        head = int(pages.head_of(self._state, granule))
+        return head != NONE and bool(self._state.frames[head]["use"] == CACHED)
 
 
 class Potad(Allocator):
@@ -57,6 +77,12 @@ class Potad(Allocator):
             self._at.get(start, NONE), pins, state, bool(word >> (granule & 63) & 1),
             found.record_bytes, pieces, self._body(start),
         )  # fmt: skip
+
+    def _withheld(self, size: int, kind: Kind) -> str:
+        return (
+            f"no room for the descriptor of {kind.name} memory beside {format_size(size)}: "
+            "release something, or take a kind without one, such as kernel"
+        )
 
     def is_cached(self, granule: int) -> bool:
         index = self._state.heads

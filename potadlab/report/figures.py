@@ -24,12 +24,17 @@ Times = dict[str, dict[str, float]]  # by allocator: {"median", "best", "null"} 
 def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[str, Any]:
     """One replayed trace as plain numbers and names."""
     space = session.space
+    off = {found.allocator: found for found in session.distances()}
     return {
         "potadlab": __version__,
         "machine": machine(),
         "trace": session.trace.info(),
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
-        "runs": [run_figures(session, name, times) for name in session.names],
+        "runs": [
+            run_figures(session, name, times)
+            | ({"distance": off[name].as_dict()} if name in off else {})
+            for name in session.names
+        ],
         "lookups": [lookup_figures(found) for found in latencies],
     }
 
@@ -91,8 +96,15 @@ def _unusable(free_blocks: list[int], order: int) -> float:
     return round(1 - sum(free[order:]) / sum(free), 4) if any(free) else 1.0
 
 
+def _rounded(ns: float | None) -> float | None:
+    return None if ns is None else round(ns, 2)
+
+
 def lookup_figures(found: Latency) -> dict[str, Any]:
-    """Of one lookup; p50 and p99 are of batches, each the mean of 16 dependent lookups."""
+    """Of one lookup; p50 and p99 are of batches, each the mean of 16 dependent lookups.
+
+    insert and erase are None for one that is read only.
+    """
     return {
         "lookup": found.lookup,
         "blocks": found.blocks,
@@ -101,6 +113,8 @@ def lookup_figures(found: Latency) -> dict[str, Any]:
             "dependent": round(found.dependent_ns, 2),
             "p50": round(found.p50_ns, 2),
             "p99": round(found.p99_ns, 2),
+            "insert": _rounded(found.insert_ns),
+            "erase": _rounded(found.erase_ns),
         },
         "bytes_per_block": round(found.bytes_per_block, 2),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.allocators import ALLOCATORS
 from ..core.lookups import LOOKUPS
 from ..errors import BadSize
 from ..files import write
@@ -15,8 +16,13 @@ from ..metrics.latency import Latency
 from ..session import Session
 from ..traces import Trace
 from ..units import Space
+from ..views import distance, timeline
 from . import figures, table, timing
 from .page import html_page
+
+# those that answer for a live allocator and differ in kind, not in a frame's size
+USUAL_LOOKUPS = ("memmap", "two-level", "xarray", "heads")
+ALL = "all"
 
 Progress = Callable[[float, str], None]  # share done, 0 to 1, and of what
 
@@ -41,6 +47,22 @@ class Run:
         """The lookups' latencies, one row each; None if none was measured."""
         return table.lookup_table(self.latencies) if self.latencies else None
 
+    def distance_table(self) -> Any | None:
+        """How far each allocator is from the recorded placement; None without `recorded`."""
+        return table.distance_table(self.session) if self.session.distances() else None
+
+    def distance_figures(self) -> list[Any]:
+        """The same over time and by block size, as Bokeh figures; none without `recorded`."""
+        session = self.session
+        found = session.distances()
+        if not found:
+            return []
+        seconds, marker = max(session.time_ns(session.length) / 1e9, 1e-9), timeline.source()
+        return [
+            distance.draw(found, seconds, marker),
+            distance.draw_sizes(found, session.space.granule_bytes),
+        ]
+
     def at(self, moment: str | int) -> dict[str, np.ndarray]:
         """BLOCK[] of each allocator after `moment` ops, or at a share of them such as "50%"."""
         index = _index(moment, self.session.length)
@@ -59,14 +81,16 @@ def replay(
     space: Space | None = None,
     progress: Progress | None = None,
 ) -> Run:
-    """Replay `trace` on `allocators` (none named: all that can); time them and the lookups."""
+    """Replay `trace` on `allocators` (none named: all that can); time them and `lookups`.
+
+    None named: the usual ones; "all": every one.
+    """
     tell = progress or (lambda share, what: None)
     chosen = tuple(dict.fromkeys(allocators)) or _default_allocators(space)
     session = Session(trace, chosen, space=space, progress=tell)
     times = timing.measure(session, tell)
     tell(1.0, "timing lookups")
-    named = tuple(dict.fromkeys(lookups)) or tuple(LOOKUPS)
-    return Run(session, times, _measured(session, named))
+    return Run(session, times, _measured(session, _named(lookups)))
 
 
 def _measured(session: Session, lookups: tuple[str, ...]) -> list[Latency]:
@@ -74,12 +98,21 @@ def _measured(session: Session, lookups: tuple[str, ...]) -> list[Latency]:
     first = session.names[0]
     blocks = session.runs[first].live(session.length)
     served = int(np.diff(session.in_service(first, session.length), axis=1).sum())
-    return latency.measure(blocks, session.space.granules, lookups, in_service=served)
+    granules = session.space.granules
+    return latency.measure(blocks, granules, lookups, in_service=served, updates=True)
+
+
+def _named(lookups: Sequence[str]) -> tuple[str, ...]:
+    """Those named, each once; none named: the usual ones; "all": every one."""
+    if ALL in lookups:
+        return tuple(LOOKUPS)
+    return tuple(dict.fromkeys(lookups)) or USUAL_LOOKUPS
 
 
 def _default_allocators(space: Space | None) -> tuple[str, ...]:
     """`recorded` is at home in the recorded machine's memory only."""
-    return ("potad", "buddy") if space else ("potad", "buddy", "recorded")
+    known = ALLOCATORS.items()
+    return tuple(name for name, found in known if not (space and found.needs_record))
 
 
 def _index(moment: str | int, length: int) -> int:

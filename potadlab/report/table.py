@@ -23,7 +23,15 @@ _BYTES = "Bytes at the end; Linux's struct page is free structure, descriptor an
 LOOKUP_CAPTION = (
     "Random addresses in the blocks live at the trace's end. "
     f"independent, dependent: per lookup, median of {LOOKUP_ROUNDS} rounds. "
-    f"batch p50, p99: of means of {BATCH} dependent lookups."
+    f"batch p50, p99: of means of {BATCH} dependent lookups. "
+    "insert, erase: of random blocks, none waiting for another."
+)
+
+DISTANCE_TITLE = "Against the recorded kernel's own placement"
+DISTANCE_CAPTION = (
+    "Share of free memory that stands in blocks of another size than in the record, over time and "
+    "at the end; beside it, how far the record moved from its own start (mean). By size: percent "
+    "more free than in the record, at the end."
 )
 
 Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
@@ -98,10 +106,14 @@ def _size(size_bytes: int | None) -> str:
     return "-" if size_bytes is None else format_size(size_bytes)
 
 
+def _ns(ns: float | None) -> str:
+    return "-" if ns is None else f"{ns:.1f}"
+
+
 def lookup_rows(latencies: list[Latency]) -> Rows:
     heads = [
         "lookup", "live blocks", "independent ns", "dependent ns", "batch p50 ns",
-        "batch p99 ns", "bytes per block",
+        "batch p99 ns", "insert ns", "erase ns", "bytes per block",
     ]  # fmt: skip
     rows = [
         [
@@ -111,11 +123,33 @@ def lookup_rows(latencies: list[Latency]) -> Rows:
             f"{found.dependent_ns:.1f}",
             f"{found.p50_ns:.1f}",
             f"{found.p99_ns:.1f}",
+            _ns(found.insert_ns),
+            _ns(found.erase_ns),
             f"{found.bytes_per_block:.1f}",
         ]
         for found in latencies
     ]
     return heads, rows
+
+
+def distance_rows(session: Session) -> Rows:
+    """One row per allocator: how far from the record, and in which sizes at the end."""
+    found = session.distances()
+    orders = found[0].signed.shape[1] if found else 0
+    sizes = [format_size(session.space.granule_bytes << order) for order in range(orders)]
+    heads = ["allocator", "mean", "worst", "end", "the record moved", *sizes]
+    return heads, [
+        [
+            one.allocator,
+            *(f"{share:.2%}" for share in (one.mean, one.worst, one.end, one.moved_mean)),
+            *(f"{100 * more:+.2f}" for more in one.signed[-1]),
+        ]
+        for one in found
+    ]
+
+
+def distance_table(session: Session) -> Table:
+    return _table(DISTANCE_TITLE, distance_rows(session), DISTANCE_CAPTION)
 
 
 def run_table(session: Session, times: figures.Times) -> Table:

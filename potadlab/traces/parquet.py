@@ -19,8 +19,9 @@ are equal, the order of rows counts.
 
 Metadata that readers use: `page_shift` (12), `max_order` (10), `zones` ({name: [first pfn, end]}),
 `gfp_bits` ({bit: name}), `dropped_events` (lost by the recorder), `name`, `kinds` (a table as
-traces/kinds.toml, to add to it).  For people: `kernel`, `clock`, `recorded` (how), `cpus`,
-`events`, `duration_s`, `import` (what the import counted), `potadlab` (the version that wrote it).
+traces/kinds.toml, to add to it), `recording` (when it began: the snapshot beside it has
+the same).  For people: `kernel`, `machine`, `clock`, `recorded` (how), `cpus`, `events`,
+`duration_s`, `work_begins_s`, `import` (what was counted), `potadlab` (the version that wrote it).
 
 A snapshot (`"format": "potadlab-page-snapshot-1"`) is one row per run of pages of one kind:
 start_pfn uint64, npages uint32, kind uint8; metadata
@@ -137,10 +138,10 @@ class TraceWriter:
         self._draft.drop()
 
 
-def write_snapshot(
+def draft_snapshot(
     path: Path, runs: tuple[np.ndarray, np.ndarray, np.ndarray], metadata: dict[str, Any]
-) -> None:
-    """A snapshot file of runs (start, pages, kind), whole or not at all.  Raises OSError."""
+) -> Draft:
+    """A snapshot file of runs (start, pages, kind), to be kept or dropped.  Raises OSError."""
     table = pa.table(dict(zip(SNAPSHOT, runs, strict=True))).cast(pa.schema(SNAPSHOT.items()))
     told = {"format": _SNAPSHOT_FORMAT, "potadlab": _version()} | metadata
     draft = Draft(path, binary=True)
@@ -152,6 +153,18 @@ def write_snapshot(
             use_dictionary=["kind"],
             column_encoding={"start_pfn": "DELTA_BINARY_PACKED"},
         )
+    except BaseException:
+        draft.drop()
+        raise
+    return draft
+
+
+def write_snapshot(
+    path: Path, runs: tuple[np.ndarray, np.ndarray, np.ndarray], metadata: dict[str, Any]
+) -> None:
+    """A snapshot file, whole or not at all.  Raises OSError."""
+    draft = draft_snapshot(path, runs, metadata)
+    try:
         draft.keep()
     finally:
         draft.drop()

@@ -14,7 +14,7 @@ from ..core.pairing import Role, Runs
 from ..core.text import PFN_MAX
 from ..errors import BadTrace
 from ..kinds import KIND
-from ..units import Zone, end_of
+from ..units import Zone, end_of, format_size
 from . import parquet
 
 SECTION = 1 << 15  # granules Linux adds at once: 128 MiB of 4 KiB (x86, SECTION_SIZE_BITS 27)
@@ -48,7 +48,8 @@ KIND_NAMES = {  # as the metadata of a snapshot file tells them
     **{"13": "ksm", "14": "compound, no lru (kernel)", "15": "other flagged"},
     **{"16": "uninitialised section (lazy deferred init)", "17": "zero page"},
 }
-_HOLE = 11
+FREE, _HOLE = 1, 11
+_TOLD = ("zones", "buddyinfo", "mapped_pages", "kernel", "recorded")
 _ROLES = np.array([_KINDS.get(kind, (Role.WHOLES, ""))[0] for kind in range(256)], np.uint8)
 _KIND_INDEX = np.array(
     [KIND[_KINDS.get(kind, (Role.WHOLES, "unknown"))[1]] for kind in range(256)], np.uint8
@@ -94,13 +95,26 @@ class Snapshot:
         """What it holds, for `info --json`: pages by kind."""
         names = self.metadata.get("kinds", {})
         pages = np.bincount(self.kind, self.end - self.start)
+        told = {key: self.metadata[key] for key in _TOLD if key in self.metadata}
         return {
             "runs": len(self.start),
             "pages": {
                 names.get(str(kind), f"kind {kind}"): int(pages[kind])
                 for kind in np.flatnonzero(pages)
             },
+            **told,
         }
+
+    def words(self) -> list[str]:
+        """What it holds, a line each; the first says what it is."""
+        found, page_bytes = self.info(), 1 << int(self.metadata.get("page_shift", 12))
+        mapped = found.get("mapped_pages", {})
+        said = [f"{self.path}: {sum(found['pages'].values()):,} pages in {found['runs']:,} runs"]
+        for kind, pages in found["pages"].items():
+            there = mapped.get(kind, {}).get("mapped", 0)
+            share = f", {format_size(there * page_bytes)} of it mapped" if there else ""
+            said.append(f"{format_size(pages * page_bytes):>10}  {kind}{share}")
+        return said
 
 
 def runs_of_zones(zones: tuple[Zone, ...]) -> Runs:

@@ -66,6 +66,8 @@ class Trace:
         rows, purpose, claims, metadata = _rows(path, kinds)
         place = Path(snapshot) if snapshot else find(path)
         before = Snapshot.read(place) if place else None
+        if before and snapshot is None:
+            _check_same_recording(path, metadata, before)
         zones = zones_of(path, metadata, rows, before)
         runs = before.runs(zones) if before else runs_of_zones(zones)
 
@@ -146,6 +148,16 @@ def count_classes(ops: np.ndarray, handles: int) -> dict[str, int]:
         "never_freed": int(pairing.lives(ops, handles)[0]),
         "failed": int(np.count_nonzero(verb == Verb.REFUSED)),
     }
+
+
+def _check_same_recording(path: Path, metadata: dict[str, Any], before: Snapshot) -> None:
+    """Raises BadTrace if a snapshot beside a trace was not taken when it was recorded."""
+    ours, theirs = metadata.get("recording"), before.metadata.get("recording")
+    if ours and theirs and ours != theirs:
+        raise BadTrace(
+            f"{before.path}: is of another recording than {path}: give its own with --snapshot, "
+            "or move this one away"
+        )
 
 
 # ---- the file -------------------------------------------------------------------------------

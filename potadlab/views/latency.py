@@ -10,6 +10,7 @@ from ..metrics.latency import BATCH
 from . import theme
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442")
+DASHES = ("solid", "dashed", "dotted", "dotdash")  # after the colours, the next way to draw a line
 _TICKS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000)
 _POINTS = 400
 TITLE = "Lookup of blocks live at the trace's end"
@@ -41,6 +42,11 @@ def label(found: Measured) -> str:
     return f"{found.lookup}: p50 {found.p50_ns:.3g} ns, p99 {found.p99_ns:.3g} ns"
 
 
+def look(number: int) -> tuple[str, str]:
+    """(colour, dash) of the curve with this number: no two of 24 alike."""
+    return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+
+
 def bounds(measured: list[Any]) -> tuple[float, float]:
     """(low, high) of the axis in ns: from half the 1st percentile to thrice the 99th."""
     if not measured:
@@ -65,11 +71,12 @@ def draw(measured: list[Any]) -> Any:
         y_axis_label="share of batches, %",
     )
     items = []
-    for found, colour in zip(measured, COLOURS, strict=False):
+    for number, found in enumerate(measured):
         data = ColumnDataSource(columns(found.samples_ns))
-        line = plot.line("ns", "share", source=data, color=colour, line_width=2)
+        colour, dash = look(number)
+        line = plot.line("ns", "share", source=data, color=colour, line_dash=dash, line_width=2)
         items.append(LegendItem(label=label(found), renderers=[line]))
-    plot.add_layout(Legend(items=items), "above")
+    plot.add_layout(Legend(items=items, ncols=2 if len(items) > 2 else 1), "above")
     plot.xaxis.ticker = FixedTicker(ticks=list(_TICKS))
     plot.xaxis.major_label_overrides = {tick: f"{tick:,}" for tick in _TICKS}
     theme.compact(plot)

@@ -17,10 +17,13 @@ def pairs(ops, events):
 
 
 class Judge:
-    """Follows ops and events of POTAD; raises AssertionError at the first that cannot be."""
+    """Follows ops and events; raises AssertionError at the first that cannot be.
 
-    def __init__(self, zones, ranges):
-        self.model, self.facts = Model(zones), facts()
+    linux: as an allocator over struct page does it, with orders up to 10, one block a claim.
+    """
+
+    def __init__(self, zones, ranges, linux=False):
+        self.model, self.facts, self.linux = Model(zones), facts(), linux
         self.where: dict[int, int] = {}  # handle -> first granule
         self.claims: dict[int, list[int]] = {}  # handle -> its chunks
         self.told: dict[int, int] = {}  # first granule -> kind
@@ -75,6 +78,11 @@ class Judge:
         granules, align_order = op.granules, op.align_order
         largest = (granules & -granules).bit_length() - 1
         tried = list(range(largest, align_order - 1, -1))
+        if self.linux:  # one block or nothing
+            tried = [largest] if granules == 1 << largest and largest <= 10 else []
+            if not tried:
+                assert event.outcome == Outcome.IGNORED
+                return
         able = [order for order in tried if self.model.places(granules, 1 << order)]
         if able:
             assert event.order == able[0], "the first step that can"
@@ -94,7 +102,8 @@ class Judge:
         self.claims[op.handle] = []
         for chunk in range(start, start + granules, 1 << order):
             self._placed(chunk, order)
-            self.model.claims[chunk] = f"claim {self.model.claimed}"
+            if not self.linux:
+                self.model.claims[chunk] = f"claim {self.model.claimed}"
             self.told[chunk] = op.kind
             self.claims[op.handle].append(chunk)
 
@@ -130,6 +139,9 @@ class Judge:
         if found == {HELD}:
             assert event.outcome == Outcome.PINNED
             return
+        if self.linux and found in ({PUT_OFF}, {NONE}):  # NONE: put off before
+            assert event.outcome == (Outcome.PUT_OFF if found == {PUT_OFF} else Outcome.ABSENT)
+            return
         assert HELD not in found
         assert NONE not in found
         assert event.outcome == Outcome.DONE
@@ -150,7 +162,8 @@ class Judge:
     def _pin(self, op, event, moves):
         granule = self._named(op)
         holder = self.model.holder(granule)
-        can = holder != NONE and self.facts["record_bytes"][self.told[holder]] > 0
+        told = holder != NONE and self.facts["record_bytes"][self.told[holder]] > 0
+        can = holder != NONE and (self.linux or told)
         assert event.outcome == self.model.pin(granule, can)
 
     def _unpin(self, op, event, moves):
@@ -159,7 +172,9 @@ class Judge:
         assert event.outcome == outcome
         if outcome == Outcome.RELEASED:
             assert event.order == order
-            del self.told[self.where.pop(op.handle)]
+            one = self.where if op.handle in self.where else self.claims
+            start = one.pop(op.handle)
+            del self.told[start if one is self.where else start[0]]
 
     def _migrate(self, op, event, moves):
         handle = op.handle
@@ -168,6 +183,8 @@ class Judge:
             assert event.outcome == Outcome.UNMOVABLE
         elif granule == NONE:
             assert event.outcome == Outcome.ABSENT
+        elif self.linux:
+            assert event.outcome == Outcome.IGNORED
         elif self.model.stays(granule) or not self.facts["movable"][self.told[granule]]:
             assert event.outcome == Outcome.UNMOVABLE
         else:

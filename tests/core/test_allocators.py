@@ -11,15 +11,16 @@ from model import Model
 
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.allocators.buddy import ORDER_MAX
 from potadlab.core.allocators.potad import WINDOWS_TRIED
 from potadlab.core.layout import MOVE, NONE, Outcome
+from potadlab.core.linux.state import NO_MARKS, ORDER_MAX
 from potadlab.core.lookups.heads import Heads, locate
 from potadlab.kinds import KIND, facts
 
 FIXED = KIND["slab"]
-POTAD = ALLOCATORS["potad"].new
-VARIANTS = {  # every allocator of the registry, and POTAD in each of its ways
+POTAD, BUDDY = ALLOCATORS["potad"].new, ALLOCATORS["buddy"].new
+CORE = {"pcp": 0, "tails": 0, "migratetypes": 0, "watermarks": NO_MARKS}
+VARIANTS = {  # every allocator of the registry, and POTAD and buddy in each of their ways
     **{name: allocator.new for name, allocator in ALLOCATORS.items()},
     "potad without front caches": partial(POTAD, caches=0),
     "potad tight": partial(POTAD, caches=0, placement="tightest"),
@@ -27,7 +28,15 @@ VARIANTS = {  # every allocator of the registry, and POTAD in each of its ways
     "potad in groups, cached, tight": partial(
         POTAD, caches=2, groups=3, placement="tightest", chunk_order=6
     ),
+    "buddy, core lists": partial(BUDDY, **CORE),
+    "buddy of small pageblocks": partial(BUDDY, page=9, pcp=2, max_order=8),
 }
+LLFREE = ALLOCATORS["llfree"].new
+VARIANTS |= {
+    "llfree of one CPU, trees of 32": partial(LLFREE, cpus=1, children=32, tails=0),
+    "llfree in groups": partial(LLFREE, cpus=2, groups=3),
+}
+LINUX = [name for name in VARIANTS if name.startswith(("buddy", "llfree"))]  # struct page, order 10
 ZONES = [(200, 453), (3, 200)]  # in order of trial; neither begins nor ends at a power of two
 RANGES = [(3, 60), (64, 180), (200, 300), (310, 450)]
 RECORD_BYTES, MOVABLE = facts()["record_bytes"], facts()["movable"]
@@ -63,9 +72,13 @@ def start_of(name):
     return state, model
 
 
+def is_buddy(name):
+    return name.startswith("buddy")
+
+
 def allocate(name, state, model, order, number):
     kind, owner = 2 + number % (KINDS - 2), number % 7  # 1 is poison: nobody asks for that
-    groups = state.tree.groups if hasattr(state, "tree") else 1
+    groups = getattr(getattr(state, "tree", state), "groups", 4 if is_buddy(name) else 1)
     places = model.places(1 << order, 1 << order)
     wanted = places[number % len(places)] if places and number % 5 else number % 440
     granule = interface.allocate(state, order, kind, owner, wanted, number % 3, number % groups)
@@ -90,10 +103,11 @@ def claim(name, state, model, told, size, align_order, may_move):
     largest = (granules & -granules).bit_length() - 1
     tried = [o for o in range(largest, align_order - 1, -1)]
     able = [o for o in tried if model.places(granules, 1 << o)]
-    if name == "buddy":
-        tried = [largest] if granules == 1 << largest and largest <= ORDER_MAX else []
+    if name in LINUX:
+        most = state.orders - 1 if is_buddy(name) else ORDER_MAX
+        tried = [largest] if granules == 1 << largest and largest <= most else []
         able = [order for order in able if order in tried]
-    if not able and may_move and name != "buddy":
+    if not able and may_move and name not in LINUX:
         assert steps == len(tried)
         return after_moving(model, told, granules, align_order, start, order, moves[:moved])
     assert moved == 0
@@ -103,7 +117,7 @@ def claim(name, state, model, told, size, align_order, may_move):
         return {}
     assert order == able[0]
     assert steps == tried.index(able[0]) + 1, "the first step that can"
-    return take_chunks(model, start, order, granules, name != "buddy")
+    return take_chunks(model, start, order, granules, name not in LINUX)
 
 
 def take_chunks(model, start, order, granules, together):
@@ -166,9 +180,10 @@ def migrate(name, state, model, told, granule):
     start, order = granule, model.live[granule]
     places = model.places(1 << order, 1 << order)
     to, outcome = interface.migrate(state, granule)
-    if model.stays(start) or (name != "buddy" and not MOVABLE[told[start][0]]):
-        waits = name == "buddy" and start in model.put_off  # gone, but for its pins
-        assert (to, outcome) == (NONE, Outcome.ABSENT if waits else Outcome.UNMOVABLE)
+    if name.startswith("llfree"):
+        assert (to, outcome) == (NONE, Outcome.IGNORED)
+    elif model.stays(start) or not MOVABLE[told[start][0]]:
+        assert (to, outcome) == (NONE, Outcome.UNMOVABLE)
     elif not places:
         assert (to, outcome) == (NONE, Outcome.REFUSED)
     else:
@@ -216,7 +231,7 @@ def play(name, requests):
         elif verb == "unpoison":
             assert interface.unpoison(state, first) == model.unpoison(first)
         elif verb == "pin":
-            pinnable = name == "buddy" or can_pin(model, told, first)
+            pinnable = name in LINUX or can_pin(model, told, first)
             assert interface.pin(state, first) == model.pin(first, pinnable)
         elif verb == "unpin":
             assert interface.unpin(state, first) == model.unpin(first)
@@ -234,7 +249,7 @@ def play(name, requests):
                 if whole != NONE:
                     told |= {part: told[granule] for part in parts}
         interface.check(state)
-    if name != "buddy":
+    if name not in LINUX:
         check_answers(state, model, told)
     return state, model
 
@@ -254,7 +269,7 @@ def test_every_verb_does_what_the_model_does(name, requests):
         assert interface.unpoison(state, granule) == model.unpoison(granule)
     interface.check(state)
     if name != "recorded":  # all given back: what can be cut out of the ranges can be had again
-        cap = ALLOCATORS["buddy"].order_max if name == "buddy" else 60
+        cap = ALLOCATORS["buddy"].order_max if name in LINUX else 60
         while model.free:
             order = max(o for o in range(cap + 1) if o < 9 and model.places(1 << o, 1 << o))
             model.take(int(interface.allocate(state, order, 3, 0, NONE, 0, 0)), order)
@@ -325,30 +340,3 @@ def test_potad_hands_out_any_power_of_two():
     assert interface.release(state, 0, 0) == 30
     assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 0
     assert interface.allocate(state, 29, 3, 0, NONE, 0, 0) == 1 << 29
-
-
-def test_buddy_serves_fresh_memory_from_its_lowest_address():
-    """__free_pages_core gives it to the tails of the lists."""
-    state = ALLOCATORS["buddy"].new(np.array([(0, 4096)]), facts())
-    interface.add(state, 0, 4096)
-    places = [interface.allocate(state, 10, 3, 0, NONE, 0, 0) for _ in range(4)]
-    assert places == [0, 1024, 2048, 3072]
-
-
-def test_buddy_expands_and_merges_as_linux():
-    """Worked by hand from mm/page_alloc.c: expand puts the upper halves at the heads."""
-    state = ALLOCATORS["buddy"].new(np.array([(0, 2048)]), facts())
-    interface.add(state, 0, 1024)
-    areas = state.areas
-    assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 0
-    assert [int(a["first"]) for a in areas[:11]] == [1 << o for o in range(10)] + [NONE]
-    assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 1
-    assert interface.allocate(state, 1, 3, 0, NONE, 0, 0) == 2
-    assert interface.release(state, 1, 0) == 0  # its buddy, 0, is live: no merge
-    assert areas[0]["first"] == 1
-    assert areas[0]["blocks"] == 1
-    assert interface.release(state, 0, 0) == 0  # merges to [0, 2), stops at live [2, 4)
-    assert areas[0]["blocks"] == 0
-    assert areas[1]["first"] == 0
-    assert interface.release(state, 2, 0) == 1  # all merge to the one block of order 10
-    assert [int(a["blocks"]) for a in areas[:11]] == [0] * 10 + [1]

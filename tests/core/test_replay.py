@@ -56,8 +56,9 @@ def everywhere(event):
     return {"all": event}
 
 
-def here(potad, buddy, recorded):
-    return {"potad": potad, "buddy": buddy, "recorded": recorded}
+def here(potad, buddy, recorded, llfree=None):
+    """LLFree as POTAD where nothing else is said: in one word both take the lowest place."""
+    return {"potad": potad, "buddy": buddy, "recorded": recorded, "llfree": llfree or potad}
 
 
 @pytest.mark.parametrize("name", ALLOCATORS)
@@ -91,28 +92,47 @@ def test_blocks_and_pieces(name):
 
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_claims(name):
-    """48 granules: the buddy core sees 32 + 16, gives one block or nothing; a record gives none."""
+    """48 granules: the buddy core sees 32 + 16, gives one block or nothing; so does LLFree.
+
+    A record gives none.
+    """
     ignored = (NONE, IGNORED, 0, 0)
     absent = (NONE, ABSENT, 0, 0)
+    no = {order: (NONE, IGNORED, order, 0) for order in (1, 2, 3)}
     table = [
         (allocate(0, granule=0), here((0, DONE, 0, 0), (32, DONE, 0, 0), (0, DONE, 0, 0))),
-        (claim(1, 64, 0), here((NONE, REFUSED, 0, 7), (NONE, REFUSED, 6, 1), ignored)),
-        (claim(2, 6, 1), here((2, DONE, 1, 1), (NONE, IGNORED, 1, 0), ignored)),
-        (claim(3, 32, 2), here((16, DONE, 4, 2), (0, DONE, 5, 1), ignored)),
-        (claim(4, 24, 3), here((NONE, REFUSED, 3, 1), (NONE, IGNORED, 3, 0), ignored)),
+        (
+            claim(1, 64, 0),
+            here((NONE, REFUSED, 0, 7), (NONE, REFUSED, 6, 1), ignored, (NONE, REFUSED, 6, 1)),
+        ),
+        (claim(2, 6, 1), here((2, DONE, 1, 1), no[1], ignored, no[1])),
+        (
+            claim(3, 32, 2),
+            here((16, DONE, 4, 2), (0, DONE, 5, 1), ignored, (NONE, REFUSED, 5, 1)),
+        ),
+        (claim(4, 24, 3), here((NONE, REFUSED, 3, 1), no[3], ignored, no[3])),
         (release_claim(4, 24), everywhere(absent)),
-        (release_claim(3, 32), here((16, DONE, 4, 0), (0, DONE, 5, 0), absent)),
+        (release_claim(3, 32), here((16, DONE, 4, 0), (0, DONE, 5, 0), absent, absent)),
         (release_claim(3, 32), everywhere(absent)),
-        (claim(5, 24, 3), here((8, DONE, 3, 1), (NONE, IGNORED, 3, 0), ignored)),
+        (claim(5, 24, 3), here((8, DONE, 3, 1), no[3], ignored, no[3])),
         (allocate(6, granule=34), here((1, DONE, 0, 0), (33, DONE, 0, 0), (34, DONE, 0, 0))),
-        (allocate(7, granule=35), here((32, DONE, 0, 0), (34, DONE, 0, 0), (35, DONE, 0, 0))),
-        (claim(8, 12, 0), here((36, DONE, 2, 1), (NONE, IGNORED, 2, 0), ignored)),
-        (release_claim(2, 6), here((2, DONE, 1, 0), absent, absent)),
+        (
+            allocate(7, granule=35),
+            here((32, DONE, 0, 0), (34, DONE, 0, 0), (35, DONE, 0, 0), (2, DONE, 0, 0)),
+        ),
+        (claim(8, 12, 0), here((36, DONE, 2, 1), no[2], ignored, no[2])),
+        (release_claim(2, 6), here((2, DONE, 1, 0), absent, absent, absent)),
         (claim(9, 4, 0), here((4, DONE, 2, 1), (36, DONE, 2, 1), ignored)),
-        (claim(10, 4, 1), here((NONE, REFUSED, 1, 2), (40, DONE, 2, 1), ignored)),
-        (claim(11, 2, 0), here((2, DONE, 1, 1), (44, DONE, 1, 1), ignored)),
-        (claim(12, 2, 0), here((34, DONE, 1, 1), (46, DONE, 1, 1), ignored)),
-        (claim(13, 2, 0), here((NONE, REFUSED, 0, 2), (0, DONE, 1, 1), ignored)),
+        (
+            claim(10, 4, 1),
+            here((NONE, REFUSED, 1, 2), (40, DONE, 2, 1), ignored, (8, DONE, 2, 1)),
+        ),
+        (claim(11, 2, 0), here((2, DONE, 1, 1), (44, DONE, 1, 1), ignored, (12, DONE, 1, 1))),
+        (claim(12, 2, 0), here((34, DONE, 1, 1), (46, DONE, 1, 1), ignored, (14, DONE, 1, 1))),
+        (
+            claim(13, 2, 0),
+            here((NONE, REFUSED, 0, 2), (0, DONE, 1, 1), ignored, (16, DONE, 1, 1)),
+        ),
     ]
     compare(name, table, [(0, 48)], [(0, 48)])
 
@@ -307,9 +327,9 @@ def test_blocks_larger_than_linux_hands_out(name):
         (release(0, 12), everywhere((0, DONE, 12, 0))),
         (
             allocate(1, 12, granule=0),
-            here((0, DONE, 12, 0), (NONE, REFUSED, 12, 0), (0, DONE, 12, 0)),
+            here(*[(0, DONE, 12, 0), (NONE, REFUSED, 12, 0)] * 2),
         ),
-        (release(1, 12), here((0, DONE, 12, 0), *[(NONE, ABSENT, 12, 0), (0, DONE, 12, 0)])),
+        (release(1, 12), here(*[(0, DONE, 12, 0), (NONE, ABSENT, 12, 0)] * 2)),
         (
             allocate(2, 10, granule=1024),
             here((0, DONE, 10, 0), (3072, DONE, 10, 0), (1024, DONE, 10, 0)),

@@ -1,8 +1,9 @@
-"""Flat memmap: 64 bytes per granule, descriptor and lookup in one, as Linux's vmemmap.
+"""Flat memmap: a frame per granule, descriptor and lookup in one, as Linux's vmemmap.
 
 The fields stand in the head's frame; each tail's frame points to its head, as compound_head
 (include/linux/page-flags.h), so a lookup reads one line for a head and two for a tail, and a
-store writes one line per granule of the block.
+store writes one line per granule of the block.  64 bytes is struct page; 32 a struct page half as
+large, the interim of memdesc's plan, if it still held the descriptor: two frames in a line.
 """
 
 from typing import NamedTuple
@@ -10,34 +11,37 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import kernel
+from .._jit import inlined, kernel
 from ..layout import NONE
 from ..mapped import mapped
 
 FRAME_BYTES = 64
-_FIELDS = {
-    "head": ("i8", 8),  # 1 + granule of the block's head; 0: in no live block
-    "owner": ("i4", 24),
-    "kind": ("u1", 48),
-    "order": ("u1", 49),
-}
-FRAME = np.dtype(
-    {
-        "names": list(_FIELDS),
-        "formats": [format for format, _ in _FIELDS.values()],
-        "offsets": [offset for _, offset in _FIELDS.values()],
-        "itemsize": FRAME_BYTES,
-    }
-)
+
+
+def _frame(itemsize: int) -> np.dtype:
+    return np.dtype(
+        {
+            "names": ["head", "owner", "kind", "order"],
+            "formats": ["i8", "i4", "u1", "u1"],
+            # head: 1 + granule of the block's head; 0: in no live block
+            "offsets": [8, 24, 28, 29],
+            "itemsize": itemsize,
+        }
+    )
 
 
 class Memmap(NamedTuple):
-    frames: np.ndarray  # FRAME[granule]
+    frames: np.ndarray  # frame[granule], of 64 or 32 bytes
 
 
 def new(granules: int, kinds: np.ndarray) -> Memmap:
     """A memmap of `granules`, none of them live; its descriptor is the frame itself."""
-    return Memmap(mapped(granules, FRAME))
+    return Memmap(mapped(granules, _frame(FRAME_BYTES)))
+
+
+def new_32(granules: int, kinds: np.ndarray) -> Memmap:
+    """The same with frames of 32 bytes."""
+    return Memmap(mapped(granules, _frame(32)))
 
 
 @interface.store.register
@@ -62,10 +66,16 @@ def erase(index: Memmap, granule):
 
 
 @interface.locate.register
-@kernel
+@inlined
 def locate(index: Memmap, granule):
     start = index.frames[granule]["head"] - 1
     if start == NONE:
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
     frame = index.frames[start]
     return start, np.int64(frame["order"]), np.int64(frame["kind"]), np.int64(frame["owner"])
+
+
+@interface.bytes_of.register
+def bytes_of(index: Memmap, live_blocks: int, granules: int) -> dict[str, int]:
+    """A frame for each of `granules` in service, live or not; it is descriptor and lookup."""
+    return {"lookup": 0, "descriptors": index.frames.itemsize * granules}

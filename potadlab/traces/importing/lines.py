@@ -1,6 +1,7 @@
 """Text in pieces -> rows: the scanner's arrays, and the lines that it leaves to Python."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -59,7 +60,11 @@ class Found:
 class Texts:
     """Interned texts: the scanner's table and, by number, what Python makes of each."""
 
-    def __init__(self, wanted: bool = True) -> None:
+    def __init__(
+        self, wanted: bool = True, decode: Callable[[np.ndarray], str] | None = None
+    ) -> None:
+        """`decode` makes a text of what a span means; bytes of UTF-8 if it is not given."""
+        self._decode = decode or _text_of
         count = _TEXTS if wanted else 0
         self.table = Interned(
             np.zeros(2 * count, np.int32), np.zeros(count, SPAN), np.zeros(1, np.int64)
@@ -69,7 +74,7 @@ class Texts:
     def take(self, place: np.ndarray) -> list[str]:
         """Decode those that are new, from the bytes that their spans mean; they are returned."""
         new = [
-            bytes(place[span["start"] : span["end"]]).decode("utf-8", "replace").replace("\0", " ")
+            self._decode(place[span["start"] : span["end"]])
             for span in self.table.spans[len(self.texts) : self.table.count[0]]
         ]
         self.texts += new
@@ -87,6 +92,10 @@ class Texts:
         )
         for span in old.spans[:known]:
             core.intern(self.table, span["hash"], span["start"], span["end"])
+
+
+def _text_of(data: np.ndarray) -> str:
+    return bytes(data).decode("utf-8", "replace").replace("\0", " ")
 
 
 class Piece(NamedTuple):

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core import usage
 from ...core.text import ORDER_MAX, PFN_MAX
 from ...errors import BadTrace
 from .. import parquet
@@ -32,20 +33,23 @@ _LINE_BYTES = 1 << 16
 _BLOCKS_MAX = 1 << 26  # a machine of 256 GiB in single pages
 _FREE, _PLAIN, _COMPOUND = 1, 0, 14
 
-# include/uapi/linux/kernel-page-flags.h: the strongest last
+# include/uapi/linux/kernel-page-flags.h: the strongest first
+_SINGLE = 3  # anon; 4 is of a file, 5 and 6 are parts of large folios
 _FLAGS = (
-    ((5, 11, 12, 14), 4),  # LRU, MMAP, ANON, SWAPBACKED: of a process or of a file
-    ((32,), 8),  # RESERVED
-    ((26,), 7),  # PGTABLE
-    ((7,), 2),  # SLAB
-    ((17,), 12),  # HUGE
-    ((21,), 13),  # KSM
-    ((24,), 17),  # ZERO_PAGE
-    ((23,), 9),  # OFFLINE
-    ((10,), 1),  # BUDDY
-    ((20,), 11),  # NOPAGE
     ((19,), 10),  # HWPOISON
+    ((20,), 11),  # NOPAGE
+    ((10,), 1),  # BUDDY
+    ((23,), 9),  # OFFLINE
+    ((24,), 17),  # ZERO_PAGE
+    ((21,), 13),  # KSM
+    ((17,), 12),  # HUGE
+    ((7,), 2),  # SLAB
+    ((26,), 7),  # PGTABLE
+    ((32,), 8),  # RESERVED
+    ((5, 11, 12, 14), _SINGLE),  # LRU, MMAP, ANON, SWAPBACKED: of a process or of a file
 )
+_MASKS = np.array([sum(1 << bit for bit in bits) for bits, _ in _FLAGS], np.uint64)
+_MEANINGS = np.array([meaning for _, meaning in _FLAGS], np.uint8)
 _ANON, _COMPOUND_BITS = np.uint64(1 << 12), np.uint64(1 << 15 | 1 << 16)
 _FLAGS_END = 43  # bits above are none
 
@@ -148,14 +152,9 @@ def _of_flags(source: Source, tell: Progress) -> Columns:
 
 def kinds_of_flags(words: np.ndarray) -> np.ndarray:
     """Page kinds of the snapshot format, of words of /proc/kpageflags (u8 -> u1)."""
-    compound = words & _COMPOUND_BITS != 0
-    kind = np.where(words == 0, _PLAIN, np.where(compound, _COMPOUND, 15)).astype(np.uint8)
-    for bits, meaning in _FLAGS:
-        kind[words & np.uint64(sum(1 << bit for bit in bits)) != 0] = meaning
-    anon = words & _ANON != 0
-    used = kind == 4
-    kind[used] = np.where(anon, 3, 4)[used] + 2 * compound[used]
-    return kind
+    kinds = np.empty(len(words), np.uint8)
+    usage.kinds_of_flags(words, _MASKS, _MEANINGS, _COMPOUND_BITS, _ANON, _SINGLE, kinds)
+    return kinds
 
 
 # ---- page_owner -----------------------------------------------------------------------------

@@ -1,18 +1,16 @@
 """One recorded text to one trace file."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from ...core.layout import NONE
-from ...core.text import SLACK, Op
+from ...core.text import SLACK
 from ...errors import BadTrace
 from .. import parquet
+from ..filling import Filler
 from ..purpose import Kinds, read_table
 from ..trace import Progress
 from . import gfp
@@ -123,19 +121,12 @@ class _Import:
     def __init__(
         self, source: Source, writer: parquet.TraceWriter, kinds: Kinds, names: bool
     ) -> None:
-        self._source, self._writer, self._kinds = source, writer, kinds
+        self._source = source
+        self._filler = Filler(writer, kinds)
         self._lines = Lines(PIECE_BYTES + 2, names)
         self._gfps: list[int] = []
-        self._stacks, self._tasks = _Dictionary(_frames_of), _Dictionary(_task_of)
-        self._areas = _Dictionary(str)
         self._strange: set[str] = set()
-        self._kind_told: list[bool] = []  # by stack
         self._numbers = 0
-        self._sums = np.zeros(8, np.int64)  # rows by op
-        self._failed, self._claims_failed, self._guessed, self._order_max = 0, 0, 0, 0
-        self._first_ns: int | None = None
-        self._last_ns = 0
-        self._fine_stamps = False
 
     def run(self, tell: Progress) -> None:
         """Read all of the source, write all of its rows.  Raises BadTrace."""
@@ -159,7 +150,7 @@ class _Import:
             filled -= at - 1
             tell(self._source.share(), f"{self._lines.found.lines:,} lines")
         self._check_damage(final=True)
-        if not self._sums[: Op.FREE + 1].any():
+        if not self._filler.pages_asked:
             raise BadTrace(
                 f"{self._source.name}: holds no page allocation or free: give text with {_WANTED}"
             )
@@ -204,50 +195,19 @@ class _Import:
 
     def _write(self, rows: np.ndarray) -> None:
         self._take_texts()
-        if not len(rows):
-            return
-        alloc, stack = rows["op"] == Op.ALLOC, self._stacks.index[rows["stack"]]
-        claims = rows["op"] >= Op.CLAIM
-        count = pa.array(rows["count"].astype(np.uint32), mask=~claims)
-        columns = {
-            "t_ns": pa.array(rows["time_ns"]),
-            "cpu": pa.array(rows["cpu"]),
-            "op": pa.array(rows["op"]),
-            "pfn": pa.array(rows["pfn"].view(np.uint64)),
-            "order": pa.array(rows["order"]),
-            "migratetype": pa.array(rows["migratetype"]),
-            "gfp_flags": pa.array(np.array([*self._gfps, 0], np.uint32)[rows["gfp"]]),
-            "stack": self._stacks.column(rows["stack"]),
-            "count": count,
-            "area": self._areas.column(rows["area"]),
-            "task": self._tasks.column(rows["task"]),
-        }
-        self._writer.write(columns)
-        self._sums += np.bincount(rows["op"], minlength=8)
-        failed = rows["pfn"] == NONE
-        self._failed += int(np.count_nonzero(failed & alloc))
-        self._claims_failed += int(np.count_nonzero(failed & claims))
-        told = np.array([*self._kind_told, False])[stack]
-        self._guessed += int(np.count_nonzero(alloc & ~told))
-        self._order_max = max(self._order_max, int(rows["order"][~claims].max(initial=0)))
-        self._fine_stamps = self._fine_stamps or bool(np.any(rows["time_ns"] % 1000))
-        if self._first_ns is None:
-            self._first_ns = int(rows["time_ns"][0])
-        self._last_ns = int(rows["time_ns"][-1])
+        self._filler.write(rows, np.array([*self._gfps, 0], np.uint32)[rows["gfp"]])
 
     def _take_texts(self) -> None:
         """Make of new texts what the file holds."""
-        lines = self._lines
+        lines, filler = self._lines, self._filler
         for text in lines.gfps.texts[len(self._gfps) :]:
             flags, strange = gfp.flags_of(text)
             self._gfps.append(flags)
             self._numbers += gfp.is_number(text)
             self._strange.update(strange)
-        self._stacks.take(lines.stacks.texts)
-        self._tasks.take(lines.tasks.texts)
-        self._areas.take(lines.areas.texts)
-        for stack in self._stacks.texts[len(self._kind_told) :]:
-            self._kind_told.append(self._kinds.of_stack(stack) is not None)
+        filler.stacks.take(lines.stacks.texts)
+        filler.tasks.take(lines.tasks.texts)
+        filler.areas.take(lines.areas.texts)
 
     # ---- the end ----------------------------------------------------------------------------
 
@@ -255,18 +215,17 @@ class _Import:
         """Of the trace file: see parquet.py."""
         found, counts = self._lines.found, self.counts()
         known = {"kernel": found.kernel} if found.kernel else {}
-        return known | {
+        return {
             "name": target.name.removesuffix(".parquet"),
             "recorded": f"text of {self._format()}",
-            "clock": f"not told ({'nano' if self._fine_stamps else 'micro'}second stamps)",
-            "events": int(self._sums.sum()),
-            "duration_s": self._duration_s(),
+            "clock": f"not told ({'nano' if self._filler.fine_stamps else 'micro'}second stamps)",
             "page_shift": page_bytes.bit_length() - 1,
-            "max_order": max(self._order_max, 10),
             "cpus": int(self._lines.now["cpu_max"][0]) + 1,
             "gfp_bits": {str(bit): name for bit, name in gfp.BITS.items()},
             "dropped_events": counts["lost_events"],
             "import": {name: count for name, count in counts.items() if count},
+            **self._filler.metadata(),
+            **known,
         }
 
     def imported(self, target: Path) -> Imported:
@@ -275,7 +234,7 @@ class _Import:
             format=self._format(),
             counts=self.counts(),
             damaged_lines=tuple(self._lines.found.damaged_lines),
-            duration_s=self._duration_s(),
+            duration_s=self._filler.duration_s,
             cut_short=self._source.cut_short,
         )
 
@@ -285,13 +244,7 @@ class _Import:
         counted = ("stacks", "stacks_lost", "batched", "below", "other", "no_cpu")
         return {
             "lines": found.lines,
-            "allocates": int(self._sums[Op.ALLOC]) - self._failed,
-            "releases": int(self._sums[Op.FREE]),
-            "failed": self._failed,
-            "claims": int(self._sums[Op.CLAIM]),
-            "claims_failed": self._claims_failed,
-            "claims_released": int(self._sums[Op.RELEASE_CLAIM]),
-            "kinds_guessed": self._guessed,
+            **self._filler.counts(),
             **{name: int(now[name]) for name in counted},
             "lost_events": max(found.lost_lines, found.lost_header),
             "losses": found.losses,
@@ -301,9 +254,6 @@ class _Import:
             "damaged": found.damaged,
         }
 
-    def _duration_s(self) -> float:
-        return (self._last_ns - (self._first_ns or 0)) / 1e9
-
     def _format(self) -> str:
         """The tool, by what it alone prints."""
         start = self._source.start
@@ -312,49 +262,3 @@ class _Import:
         if start.startswith((b"cpus=", b"version = ")) or re.search(rb" mm_page_\w+:  ", start):
             return "trace-cmd report"
         return "ftrace"
-
-
-class _Dictionary:
-    """Interned texts by number, as a column's dictionary: cleaned, so that equal ones are one."""
-
-    def __init__(self, clean: Callable[[str], str]) -> None:
-        self.texts: list[str] = []
-        self.index = np.full(1, NONE, np.int32)  # by number; the last is of NONE
-        self._clean = clean
-        self._place: dict[str, int] = {}
-
-    def take(self, texts: list[str]) -> None:
-        """Take the texts that are new since the last call."""
-        new = [self._clean(text) for text in texts[len(self.index) - 1 :]]
-        if not new:
-            return
-        for text in new:
-            if text and text not in self._place:
-                self._place[text] = len(self.texts)
-                self.texts.append(text)
-        places = [self._place.get(text, NONE) for text in new]
-        self.index = np.array([*self.index[:-1], *places, NONE], np.int32)
-
-    def column(self, numbers: np.ndarray) -> pa.DictionaryArray:
-        """The texts of these numbers; NONE is null."""
-        index = self.index[numbers]
-        return pa.DictionaryArray.from_arrays(
-            pa.array(index, mask=index == NONE), pa.array(self.texts, pa.string())
-        )
-
-
-_OF_TRACING = re.compile(r"trace_event_|__traceiter_|perf_trace_|perf_tp_|__bpf_trace_|\[unknown\]")
-
-
-def _frames_of(stack: str) -> str:
-    """A stack without the functions that recorded it, and without those that have no name."""
-    return ";".join(name for name in stack.split(";") if name and not _OF_TRACING.match(name))
-
-
-_TASK = re.compile(r"(?:\S+: +)?(.*?)[ -]+(\d+)(?:/\d+)?(?: +\([ \d-]+\))?\s*")
-
-
-def _task_of(text: str) -> str:
-    """Of what stands before the cpu ("task-0", "task     0", "inst: task-0 (  7)"): "task-0"."""
-    task = _TASK.fullmatch(text) if len(text) < 256 else None
-    return f"{task[1]}-{task[2]}" if task else text[:256].strip()

@@ -1,0 +1,103 @@
+"""This machine: `potadlab record`, `snapshot`."""
+
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import PotadError
+from . import parts
+
+_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+class Duration(click.ParamType):
+    """A time such as 30s, 500ms or 2m, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        told = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|min|m|h|)\s*", str(value))
+        if told is None:
+            self.fail(f"{value!r} is no time: write it as 30s, 500ms or 2m", param, ctx)
+        return float(told[1]) * _SECONDS[told[2]]
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("target", metavar="OUT.parquet", required=False)
+@click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@click.option("--for", "seconds", type=Duration(), help="How long, such as 30s or 2m.")
+@click.option("--owners", is_flag=True, help="Record the kernel's call stacks: who allocates.")
+@click.option("--names", is_flag=True, help="Keep names and numbers of processes.")
+@click.option("--buffer", type=parts.Size(), help="Ring buffer of each CPU, such as 64MiB.")
+@click.option("--script", is_flag=True, help="Print a recorder in plain shell, for other devices.")
+@parts.json_option
+def record(
+    target: str | None,
+    command: tuple[str, ...],
+    seconds: float | None,
+    owners: bool,
+    names: bool,
+    buffer: int | None,
+    script: bool,
+    as_json: str | None,
+) -> None:
+    """Record this machine's page allocations, as root.
+
+    For a time (--for), while a command runs (-- make -j2), or until Ctrl-C.  The memory before and
+    after is written beside it.  Names of processes are left out unless you ask for them.
+    """
+    if script:
+        from ..traces.recording.script import SCRIPT
+
+        click.echo(SCRIPT, nl=False)
+        return
+    if target is None:
+        raise click.UsageError("name a file to write: potadlab record OUT.parquet --for 30s")
+    if seconds == 0 or (buffer is not None and not 64 << 10 <= buffer <= 1 << 36):
+        raise click.UsageError("--for is more than 0s, --buffer 64KiB to 64GiB for each CPU")
+    parts.check_target(target, [])
+    with ExitStack() as stack:
+        numbers = stack.enter_context(parts.output(as_json)) if as_json else None
+        progress = stack.enter_context(parts.progress())
+        from ..traces.recording import record as recorded
+
+        with parts.told(target):
+            found = recorded(target, seconds, command, owners, names, buffer, progress)
+        if numbers and as_json:
+            parts.put(numbers, as_json, parts.json_text(found.as_dict()))
+    if as_json != "-":
+        for line in found.words():
+            click.echo(line, err=bool(command))
+    if found.exit_code:
+        raise PotadError(f"{command[0]}: ended with {found.exit_code}; {target} is written")
+
+
+@click.command()
+@click.argument("target", metavar="OUT.parquet")
+@parts.json_option
+def snapshot(target: str, as_json: str | None) -> None:
+    """What this machine's memory is used for, page by page, as root.
+
+    A replay can start from it (replay --snapshot), and the map shows it (pl.lab.Memory).
+    """
+    parts.check_target(target, [])
+    with ExitStack() as stack:
+        numbers = stack.enter_context(parts.output(as_json)) if as_json else None
+        progress = stack.enter_context(parts.progress())
+        from ..traces import Snapshot
+        from ..traces.recording import Memory
+
+        memory = Memory.now(progress, mapped=True)
+        with parts.told(target):
+            memory.write(Path(target))
+        found = Snapshot.read(target)
+        if numbers and as_json:
+            parts.put(numbers, as_json, parts.json_text(found.info()))
+    if as_json != "-":
+        for line in found.words():
+            click.echo(line)

@@ -1,0 +1,116 @@
+"""`potadlab replay`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UnknownName
+from ..units import Space
+from . import parts
+
+if TYPE_CHECKING:
+    from ..report import Run
+
+
+@click.command()
+@click.argument("traces", metavar="TRACE...", nargs=-1, required=True)
+@click.option(
+    "--allocator",
+    "allocators",
+    multiple=True,
+    metavar="NAME",
+    help="potad, buddy, llfree or recorded; once for each wanted.  [default: all that can]",
+)
+@click.option(
+    "--lookup",
+    "lookups",
+    multiple=True,
+    metavar="NAME",
+    help="Such as xarray; once for each wanted, or all.  [default: one of each sort]",
+)
+@click.option(
+    "--space", type=parts.Size(), help="Replay in flat memory of this size, such as 8GiB."
+)
+@click.option("--snapshot", metavar="FILE", help="The memory in use when the recording began.")
+@click.option("--cold", is_flag=True, help="Begin with all memory free.")
+@click.option("--html", metavar="FILE", help="Write a page that opens without a server.")
+@click.option(
+    "--json", "json_file", metavar="FILE", help="Write figures for machines; - is standard output."
+)
+def replay(
+    traces: tuple[str, ...],
+    allocators: tuple[str, ...],
+    lookups: tuple[str, ...],
+    space: int | None,
+    snapshot: str | None,
+    cold: bool,
+    html: str | None,
+    json_file: str | None,
+) -> None:
+    """Replay traces on each allocator and compare.
+
+    TRACE is a file, or the name of a bundled trace such as compile_redis.  The start is warm where
+    a snapshot is found (NAME.before.parquet beside NAME.parquet): every allocator begins with the
+    recorded machine's live memory.
+    """
+    if cold and snapshot:
+        raise click.UsageError("--cold and --snapshot exclude each other")
+    if html and json_file and Path(html).resolve() == Path(json_file).resolve():
+        raise click.UsageError("--html and --json need a file each")
+    flat = None if space is None else Space.ram(space)
+    _check_names(allocators, lookups, flat)
+    inputs = parts.inputs(traces, snapshot)
+    with ExitStack() as stack:  # an output that cannot be written is told before the work
+        page = stack.enter_context(parts.output(html, inputs)) if html else None
+        numbers = stack.enter_context(parts.output(json_file, inputs)) if json_file else None
+        parts.compile_core(traces)
+        progress = stack.enter_context(parts.progress())
+        from .. import report
+
+        runs = []
+        for name in traces:
+            trace = parts.read(name, snapshot, cold, progress)
+            run = report.replay(trace, allocators, lookups=lookups, space=flat, progress=progress)
+            runs.append(run)
+        if page and html:
+            parts.put(page, html, report.html_page(runs, progress))
+        if numbers and json_file:
+            found = [run.as_dict() for run in runs]
+            parts.put(numbers, json_file, parts.json_text(found[0] if len(found) == 1 else found))
+    if "-" not in (html, json_file):
+        _show(runs)
+    if html and html != "-":
+        click.echo(f"wrote {html}: open it in a browser", err=True)
+
+
+def _check_names(
+    allocators: tuple[str, ...], lookups: tuple[str, ...], space: Space | None
+) -> None:
+    """Raises UsageError, before any work, for a name that is not there or cannot serve."""
+    from ..core.lookups import LOOKUPS
+    from ..runs import chosen
+
+    try:
+        wanted = [chosen(spec).allocator for spec in allocators]
+    except UnknownName as error:
+        raise click.UsageError(str(error)) from None
+    for name in lookups:
+        if name not in (*LOOKUPS, "all"):
+            raise click.UsageError(f"no {name!r} is there: choose among {', '.join(LOOKUPS)}, all")
+    if space and any(allocator.needs_record for allocator in wanted):
+        raise click.UsageError("recorded needs the recorded machine's memory: leave --space out")
+
+
+def _show(runs: "list[Run]") -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a file or pipe has no edge to wrap at
+    for run in runs:
+        console.print(run.table())
+        for further in filter(None, [run.distance_table(), run.lookup_table()]):
+            console.print()
+            console.print(further)

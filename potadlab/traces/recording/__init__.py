@@ -1,0 +1,6 @@
+"""This machine, recorded: page allocations through tracefs, memory through /proc."""
+
+from .machine import Memory
+from .recorder import Recorded, record
+
+__all__ = ["Memory", "Recorded", "record"]
