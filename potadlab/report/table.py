@@ -14,6 +14,7 @@ from ..metrics.latency import ROUNDS as LOOKUP_ROUNDS
 from ..runs import chosen
 from ..session import Session
 from ..traces import Trace
+from ..traces.difference import Difference
 from ..units import format_size
 from . import figures
 from .timing import ROUNDS
@@ -166,6 +167,21 @@ def info_table(trace: Trace) -> Table:
     found = trace.info()
     rows = [[name, str(value)] for name, value in _flat(found)]
     return _table(f"{trace.name}: {trace.events:,} events", (["count", "value"], rows))
+
+
+def difference_table(found: Difference) -> Table:
+    """What `potadlab diff` prints."""
+    rows = [
+        [one.what, *(_number(value) for value in one.values), one.ratio_words] for one in found.rows
+    ]
+    names = (f"{found.names[0]} (A)", f"{found.names[1]} (B)")
+    return _table(f"{names[0]} and {names[1]}", (["", "A", "B", "B / A"], rows), found.caption)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _flat(found: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
