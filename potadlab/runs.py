@@ -85,6 +85,11 @@ def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float
     return state, events, moves[:moved].copy(), time.perf_counter() - before
 
 
+def events_of(spec: str, case: Case) -> np.ndarray:
+    """EVENT[]: what comes of the ops, and nothing else."""
+    return _replayed(spec, case)[1]
+
+
 def replay_seconds(spec: str, case: Case) -> float:
     """Seconds that replaying the ops takes, the start not counted."""
     return _replayed(spec, case)[3]

@@ -111,6 +111,6 @@ def _show(runs: "list[Run]") -> None:
         console.width = 160  # a file or pipe has no edge to wrap at
     for run in runs:
         console.print(run.table())
-        for latencies in filter(None, [run.lookup_table()]):
+        for further in filter(None, [run.distance_table(), run.lookup_table()]):
             console.print()
-            console.print(latencies)
+            console.print(further)

@@ -24,12 +24,17 @@ Times = dict[str, dict[str, float]]  # by allocator: {"median", "best", "null"} 
 def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[str, Any]:
     """One replayed trace as plain numbers and names."""
     space = session.space
+    off = {found.allocator: found for found in session.distances()}
     return {
         "potadlab": __version__,
         "machine": machine(),
         "trace": session.trace.info(),
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
-        "runs": [run_figures(session, name, times) for name in session.names],
+        "runs": [
+            run_figures(session, name, times)
+            | ({"distance": off[name].as_dict()} if name in off else {})
+            for name in session.names
+        ],
         "lookups": [lookup_figures(found) for found in latencies],
     }
 

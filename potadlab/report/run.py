@@ -16,11 +16,12 @@ from ..metrics.latency import Latency
 from ..session import Session
 from ..traces import Trace
 from ..units import Space
+from ..views import distance, timeline
 from . import figures, table, timing
 from .page import html_page
 
 # those that answer for a live allocator and differ in kind, not in a frame's size
-USUAL_LOOKUPS = ("memmap", "two-level", "xarray", "heads")
+USUAL_LOOKUPS = ("memmap", "two-level", "xarray", "maple", "heads")
 ALL = "all"
 
 Progress = Callable[[float, str], None]  # share done, 0 to 1, and of what
@@ -45,6 +46,22 @@ class Run:
     def lookup_table(self) -> Any | None:
         """The lookups' latencies, one row each; None if none was measured."""
         return table.lookup_table(self.latencies) if self.latencies else None
+
+    def distance_table(self) -> Any | None:
+        """How far each allocator is from the recorded placement; None without `recorded`."""
+        return table.distance_table(self.session) if self.session.distances() else None
+
+    def distance_figures(self) -> list[Any]:
+        """The same over time and by block size, as Bokeh figures; none without `recorded`."""
+        session = self.session
+        found = session.distances()
+        if not found:
+            return []
+        seconds, marker = max(session.time_ns(session.length) / 1e9, 1e-9), timeline.source()
+        return [
+            distance.draw(found, seconds, marker),
+            distance.draw_sizes(found, session.space.granule_bytes),
+        ]
 
     def at(self, moment: str | int) -> dict[str, np.ndarray]:
         """BLOCK[] of each allocator after `moment` ops, or at a share of them such as "50%"."""
