@@ -50,7 +50,7 @@ class Model:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
             answer = self._process.stdout.readline().split()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # it has ended
             answer = []
         if not answer:
             raise PotadError(f"the C model stopped at {line!r}: is there memory for it?")

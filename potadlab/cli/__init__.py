@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
+from .ageing import age
 from .generating import generate
 from .measuring import bench, export
 from .opening import lab
@@ -60,6 +61,6 @@ def program() -> None:
 
 
 for _command in (
-    replay, info, import_text, cut, diff, export, record, snapshot, generate, bench, lab,
+    replay, age, info, import_text, cut, diff, export, record, snapshot, generate, bench, lab,
 ):  # fmt: skip
     program.add_command(_command)

@@ -128,19 +128,6 @@ def told(name: str) -> Iterator[None]:
         raise PotadError(f"{name}: cannot be written ({said}); choose another file") from error
 
 
-def show(*tables: Any) -> None:
-    """Print them, a blank line between."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or pipe has no edge to wrap at
-    for number, table in enumerate(tables):
-        if number:
-            console.print()
-        console.print(table)
-
-
 def put(file: IO[str], name: str, text: str) -> None:
     with told(name):
         file.write(text)
@@ -165,6 +152,19 @@ def progress() -> Iterator["Progress"]:
     ) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda share, what: bar.update(task, description=what, completed=share)
+
+
+def show(*tables: Any) -> None:
+    """Print tables, as wide as the terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a file or pipe has no edge to wrap at
+    for place, table in enumerate(tables):
+        if place:
+            console.print()
+        console.print(table)
 
 
 def compile_core(traces: Sequence[str] = ()) -> None:

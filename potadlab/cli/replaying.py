@@ -105,4 +105,4 @@ def _check_names(
 
 def _show(runs: "list[Run]") -> None:
     for run in runs:
-        parts.show(run.table(), *filter(None, [run.distance_table(), run.lookup_table()]))
+        parts.show(*filter(None, [run.table(), run.distance_table(), run.lookup_table()]))

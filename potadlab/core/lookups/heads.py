@@ -349,11 +349,16 @@ def move(heads, at, granule):
 
 @kernel
 def own_record(heads, at):
-    """Give a piece of a split block a record of its own."""
+    """Give a piece of a split block a record of its own, which says what the shared one does."""
     slot = heads.slots[at]
-    own = _take_record(heads, kind_of(slot["entry"]))
-    drop_record(heads, slot["entry"])
-    slot["entry"] = own | slot["entry"] & _LOW & ~PIECE
+    entry = slot["entry"]
+    own = _take_record(heads, kind_of(entry)) | entry & _LOW & ~PIECE
+    first, size = body_at(heads, entry)
+    into = body_at(heads, own)[0]
+    for i in range(size):
+        heads.bodies[into + i] = heads.bodies[first + i]
+    drop_record(heads, entry)
+    slot["entry"] = own
 
 
 @kernel
