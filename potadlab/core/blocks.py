@@ -26,7 +26,7 @@ import numpy as np
 
 from . import interface, tree
 from ._jit import inlined, kernel, state
-from .bits import apart, largest_order, run_mask, trailing_zeros
+from .bits import apart, largest_order, prefetch, run_mask, trailing_zeros
 from .layout import DESCRIPTOR, HELD, NONE, POISON, PUT_OFF, Outcome
 from .lookups import heads
 from .lookups.heads import CACHED, CHUNK, OWNS, PIECE, PINNED, POISONED, RELEASED, Heads
@@ -65,14 +65,16 @@ class Blocks(NamedTuple):
     hosted: int  # 1: records take their memory from the space
 
 
-def new(state_class, zones, kinds, cpus=0, groups=0, tight=False, chunk_order=9, hosted=0):
+def new(
+    state_class, zones, kinds, cpus=0, groups=0, tight=False, chunk_order=9, hosted=0, bare=False
+):
     """A state over `zones` (i8[n, 2], granules, in order of trial) with nothing in service."""
     granules = int(zones.max())
     assert cpus & (cpus - 1) == 0
     stacks = max(cpus, 1) * (groups + 1) * STACKS
     return state_class(
         tree.new(zones, groups + 1, tight),
-        heads.new(granules, kinds, hosted),
+        heads.new(granules, kinds, hosted, bare),
         mapped(granules // 64 + 1, "u8"),
         mapped((granules >> chunk_order) + 1, "u1"),
         mapped(stacks * STACK_WORDS, "i8"),
@@ -212,12 +214,12 @@ def release(state, granule, cpu):
     at = heads.head_at(state.heads, granule)
     if at == NONE:
         return np.int64(NONE)
-    entry = state.heads.slots[at]["entry"]
+    entry = state.heads.slots[np.uint64(at)]["entry"]
     order = heads.order_of(entry)
     if state.cpus > 0 and entry & _SPECIAL == np.uint64(0):
         stack = _stack_of(state, cpu, _group_of(state, granule, order), order)
         if stack != NONE:
-            state.heads.slots[at]["entry"] = entry | CACHED
+            state.heads.slots[np.uint64(at)]["entry"] = entry | CACHED
             _push(state, stack, order, granule)
             return order
     return _release(state, at, granule)
@@ -314,6 +316,7 @@ def unpin(state, granule):
 
 
 # ---- front caches ---------------------------------------------------------------------------
+# Indices are made unsigned where every op passes: Numba then leaves out its test for negative ones.
 
 
 @inlined
@@ -349,15 +352,17 @@ def pop(state, order, group, cpu, kind, owner):
     stack = _stack_of(state, cpu, group, order)
     if stack == NONE:
         return np.int64(NONE)
-    count = state.stacks[stack]
+    count = state.stacks[np.uint64(stack)]
     if count & (_BELOW - 1) == 0:
         if count == 0:
             _fill(state, stack, order, group)
         count = _raise(state.stacks, stack)
         if count == 0:
             return np.int64(NONE)
-    granule = state.stacks[stack + (count & (_BELOW - 1))]
-    state.stacks[stack] = count - 1
+    top = np.uint64(stack + (count & (_BELOW - 1)))
+    granule = state.stacks[top]
+    state.stacks[np.uint64(stack)] = count - 1
+    prefetch(state.heads.slots, state.stacks[top - np.uint64(1)])  # who asks next gets that one
     at = heads.slot_of(state.heads, granule, order)
     heads.relabel(state.heads, at, kind, owner)
     return granule
@@ -365,13 +370,13 @@ def pop(state, order, group, cpu, kind, owner):
 
 @inlined
 def _push(state, stack, order, granule):
-    count = state.stacks[stack]
+    count = state.stacks[np.uint64(stack)]
     if count & (_BELOW - 1) == TOP_BLOCKS:
         if count // _BELOW + _SHIFTED > _room(state, order):
             _spill(state, stack, order, (count // _BELOW + 1) // 2)
         count = _lower(state.stacks, stack)
-    state.stacks[stack + 1 + (count & (_BELOW - 1))] = granule
-    state.stacks[stack] = count + 1
+    state.stacks[np.uint64(stack + 1 + (count & (_BELOW - 1)))] = granule
+    state.stacks[np.uint64(stack)] = count + 1
 
 
 @kernel
@@ -809,7 +814,7 @@ def list_live(state, start, end, out):
             block = out[count]
             block["granule"], block["order"] = granule, heads.order_of(entry)
             block["kind"] = heads.kind_of(entry)
-            block["owner"] = state.heads.slots[at]["owner"]
+            block["owner"] = heads.description(state.heads, at)[0]
         count += entry & CACHED == np.uint64(0)
         granule = _end_of(state, at)
     return count

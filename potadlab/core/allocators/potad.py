@@ -43,13 +43,11 @@ def new(
     caches: how many CPUs have front caches; groups: how many besides the pool; placement: "lowest"
     or "tightest"; chunk_order: of what belongs to one group, 9 is Linux's pageblock of 4 KiB pages;
     hosted: bytes of a granule if records take their memory from the space, else 0; records: False
-    for no records of any kind, as an allocator that describes nothing.
+    for no records and owners, as an allocator that describes nothing.
     """
-    if not records:
-        kinds = kinds.copy()
-        kinds["record_bytes"] = 0
     tight = placement == "tightest"
-    return blocks.new(PotadState, zones, kinds, caches, groups, tight, chunk_order, hosted)
+    more = (chunk_order, hosted, not records)
+    return blocks.new(PotadState, zones, kinds, caches, groups, tight, *more)
 
 
 @interface.allocate.register

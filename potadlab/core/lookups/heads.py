@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel, state
+from .._jit import generic, inlined, kernel, state
 from ..bits import apart, leading_zeros, prefetch, trailing_zeros
 from ..layout import KIND_FACTS, NONE, POISON
 from ..mapped import mapped
@@ -56,6 +56,7 @@ RECORD = np.dtype(
         ("pins", "i4"),  # PIECE, PINNED
     ]
 )
+BARE = np.dtype([("entry", "u8")])  # of what describes nothing
 ENTRY_BYTES = 8
 HEADER_BYTES = SLOT.itemsize - ENTRY_BYTES + RECORD.itemsize  # owner, state, pieces, pins
 ARENA = np.dtype(
@@ -87,7 +88,7 @@ SLAB = np.dtype(
 @state
 class Heads(NamedTuple):
     starts: np.ndarray  # u8[...]  start bits of each level
-    slots: np.ndarray  # SLOT[...]  of each level
+    slots: np.ndarray  # SLOT[...]  of each level; Bare: BARE[...]
     offsets: np.ndarray  # i8[level]  where a level begins in slots; / 64: in starts
     arenas: np.ndarray  # ARENA[kind]
     records: np.ndarray  # RECORD[kind * granules]
@@ -96,11 +97,19 @@ class Heads(NamedTuple):
     slabs: np.ndarray  # SLAB[kind * granules]  hosted arenas only
 
 
-def new(granules: int, kinds: np.ndarray, hosted: int = 0) -> Heads:
+class Bare(Heads):
+    """Heads without owners and records: what an allocator must know by itself."""
+
+
+def new(granules: int, kinds: np.ndarray, hosted: int = 0, bare: bool = False) -> Heads:
     """A lookup over `granules`, empty; kinds: KIND_FACTS[].
 
     hosted: bytes of a granule, if the records' memory is taken from the space itself; else 0.
+    bare: no kind has records, no block an owner.
     """
+    if bare:
+        kinds = kinds.copy()
+        kinds["record_bytes"] = 0
     top = 1
     while 64 ** (top + 1) <= granules:
         top += 1
@@ -108,9 +117,9 @@ def new(granules: int, kinds: np.ndarray, hosted: int = 0) -> Heads:
     offsets = np.cumsum([0, *sizes]).astype(np.int64)
     total, arenas = int(offsets[-1]), _arenas(granules, kinds, hosted)
     body_bytes = int(_body_bytes(kinds).sum()) * granules
-    return Heads(
+    return (Bare if bare else Heads)(
         mapped(total // 64, "u8"),
-        mapped(total, SLOT),
+        mapped(total, BARE if bare else SLOT),
         offsets,
         arenas,
         mapped(len(kinds) * granules, RECORD),
@@ -140,6 +149,48 @@ def _arenas(granules: int, kinds: np.ndarray, hosted: int) -> np.ndarray:
             arena["slab_order"] = (-(-record_bytes // hosted) - 1).bit_length()
             arena["slab_records"] = (hosted << int(arena["slab_order"])) // record_bytes
     return arenas
+
+
+# ---- what is said of a block beside its entry -----------------------------------------------
+
+
+@generic
+def describe(heads, at, owner, state):
+    """Write owner and state word of slot `at`."""
+
+
+@describe.register
+@inlined
+def _(heads: Heads, at, owner, state):
+    slot = heads.slots[np.uint64(at)]
+    slot["owner"], slot["state"] = owner, state
+
+
+@describe.register
+@inlined
+def _(heads: Bare, at, owner, state):
+    pass
+
+
+@generic
+def description(heads, at):
+    """(owner, state word) of slot `at`."""
+
+
+@description.register
+@inlined
+def _(heads: Heads, at):
+    slot = heads.slots[np.uint64(at)]
+    return np.int64(slot["owner"]), np.int64(slot["state"])
+
+
+@description.register
+@inlined
+def _(heads: Bare, at):
+    return np.int64(NONE), np.int64(0)
+
+
+# ---- entries and records --------------------------------------------------------------------
 
 
 @inlined
@@ -250,7 +301,7 @@ def _write(heads, granule, order, entry, owner, state):
     heads.starts[at >> 6] |= np.uint64(1) << np.uint64(at & 63)
     slot = heads.slots[at]
     slot["entry"] = entry & ~np.uint64(0x3F00) | np.uint64(order) << np.uint64(8) | HERE
-    slot["owner"], slot["state"] = owner, state
+    describe(heads, at, owner, state)
 
 
 @inlined
@@ -267,7 +318,7 @@ def head_at(heads, granule):
 
     No start bit is read: what is told the first granule finds the slot at once.
     """
-    if heads.slots[granule]["entry"] != np.uint64(0):
+    if heads.slots[np.uint64(granule)]["entry"] != np.uint64(0):
         return granule
     level = np.int64(1)
     while level < len(heads.offsets) - 1 and granule & ((np.int64(1) << (6 * level)) - 1) == 0:
@@ -343,8 +394,9 @@ def store_chunks(heads, granule, order, chunks, kind, owner):
 @kernel
 def move(heads, at, granule):
     """Let the block of slot `at` begin at `granule` instead; its record goes with it."""
-    slot, entry = heads.slots[at], forget(heads, at)
-    _write(heads, granule, order_of(entry), entry, slot["owner"], slot["state"])
+    owner, state = description(heads, at)
+    entry = forget(heads, at)
+    _write(heads, granule, order_of(entry), entry, owner, state)
 
 
 @kernel
@@ -397,7 +449,7 @@ def relabel(heads, at, kind, owner):
     """Make a cached block live; a record of the same kind is used again."""
     slot = heads.slots[at]
     entry = slot["entry"]
-    slot["owner"], slot["state"] = owner, 0
+    describe(heads, at, owner, 0)
     if kind_of(entry) == kind:
         slot["entry"] = entry & ~CACHED
     else:
@@ -462,8 +514,7 @@ def split_block(heads, granule, order):
     at = head_at(heads, granule)
     if at == NONE:
         return np.int64(NONE)
-    slot = heads.slots[at]
-    entry, owner, state = slot["entry"], slot["owner"], slot["state"]
+    entry, (owner, state) = heads.slots[at]["entry"], description(heads, at)
     if order_of(entry) < order or kind_of(entry) == POISON or pins(heads, at) > 0:
         return np.int64(NONE)
     if entry & CACHED != np.uint64(0):
@@ -482,11 +533,10 @@ def locate(index: Heads, granule):
     at = entry_at(index, granule)
     if at == NONE:
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    slot = index.slots[at]
-    entry = slot["entry"]
+    entry = index.slots[at]["entry"]
     if entry & CACHED != np.uint64(0):
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return start_of(index, at), order_of(entry), kind_of(entry), np.int64(slot["owner"])
+    return start_of(index, at), order_of(entry), kind_of(entry), description(index, at)[0]
 
 
 def lookup_bytes(heads: Heads, live_blocks: int) -> dict[str, int]:
@@ -495,6 +545,6 @@ def lookup_bytes(heads: Heads, live_blocks: int) -> dict[str, int]:
     The hot half of a header counts to the record, where there is one for the block.
     """
     starts, records = int(heads.offsets[-1]) // 8, int(heads.arenas["live"].sum())
-    halves = (SLOT.itemsize - ENTRY_BYTES) * max(live_blocks - records, 0)
+    halves = (heads.slots.itemsize - ENTRY_BYTES) * max(live_blocks - records, 0)
     descriptors = int((heads.arenas["live"] * heads.arenas["record_bytes"]).sum())
     return {"lookup": starts + ENTRY_BYTES * live_blocks + halves, "descriptors": descriptors}
