@@ -118,8 +118,8 @@ class Page:
             self.python(f"{model}.id"),
         )
 
-    def open(self, address: str) -> None:
-        """Open a notebook and run it from top to bottom."""
+    def open(self, address: str, figure: str = ".potadlab .bk-Figure") -> None:
+        """Open a notebook and run it from top to bottom, until it shows a figure."""
         self.page.goto(address)
         self.page.wait_for_function(
             "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
@@ -127,7 +127,7 @@ class Page:
         )
         self.page.evaluate("window.jupyterapp.shell.collapseLeft()")
         self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.page.wait_for_selector(".potadlab .bk-Figure")
+        self.page.wait_for_selector(figure)
 
     def outputs(self) -> list[dict]:
         """Outputs of all cells of the notebook."""
