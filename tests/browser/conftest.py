@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from potadlab.bundled import notebook
@@ -41,15 +40,6 @@ class Lab:
         """Of a notebook in a workspace of its own: JupyterLab would open those of others beside."""
         base, _, token = self.url.partition("?")
         return f"{base}lab/workspaces/{Path(name).stem}/tree/{name}?{token}"
-
-    def write(self, name: str, code: str) -> str:
-        """A notebook of one cell, its code hidden; return its address."""
-        cell = nbformat.v4.new_code_cell(code)
-        cell.metadata["jupyter"] = {"source_hidden": True}
-        book = nbformat.v4.new_notebook(cells=[cell])
-        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-        nbformat.write(book, self.folder / f"{name}.ipynb")
-        return self.address(f"{name}.ipynb")
 
 
 @pytest.fixture(scope="session")

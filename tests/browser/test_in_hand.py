@@ -1,5 +1,6 @@
 """Allocators by hand in the real JupyterLab: ask, click, release, and see what became of it."""
 
+import pages
 import pytest
 from pages import Page, keep
 
@@ -14,10 +15,8 @@ hand"""
 
 def opened(lab, browser, size: str) -> Page:
     """A notebook with both allocators over so much memory, in a page of its own."""
-    name = f"hand_{size.replace('.', '_')}"  # also of its workspace, which takes no dot
-    address = lab.write(name, SETUP.format(size=size))
-    shown = Page(browser.new_page())
-    shown.open(address)
+    name = f"hand_{size.replace('.', '_')}"
+    shown = pages.opened(lab, browser, name, SETUP.format(size=size))
     shown.until("hand.stage.flow.ready")
     return shown
 

@@ -1,6 +1,6 @@
 """A figure of one's own in the real JupyterLab, in a notebook without any other widget."""
 
-from pages import Page
+from pages import opened
 
 CELL = """\
 import potadlab as pl
@@ -12,8 +12,7 @@ pl.lab.show(drawn)"""
 
 
 def test_a_figure_shows_without_any_other_widget(lab, browser):
-    shown = Page(browser.new_page())
-    shown.open(lab.write("show", CELL), ".bk-Figure")
+    shown = opened(lab, browser, "show", CELL, ".bk-Figure")
     x, y = shown.point("drawn", 0.5, 0.5)
     assert x > 0
     assert y > 0
