@@ -24,7 +24,7 @@ import numpy as np
 from . import metered
 from ._jit import kernel
 from .follow import erase_all, locate_independent, store_all
-from .layout import Verb
+from .layout import Outcome, Verb
 from .mapped import mapped
 from .replay import run_ops
 
@@ -33,7 +33,7 @@ _LINES_PER_PAGE = 64
 CACHE_BYTES, CACHE_WAYS = 1 << 20, 16
 LINES_MAX = 0xFFFF  # that EVENT has room for
 CPUS = 64  # told apart; a trace's further CPUs share them
-OTHER = 2  # row of `by_array` beside Verb.ALLOCATE and Verb.RELEASE: ops of any other verb
+OTHER = 2  # row of `by_array` beside Verb.ALLOCATE and Verb.RELEASE: other verbs, or not done
 
 
 class Guard(IntEnum):
@@ -45,6 +45,7 @@ class Guard(IntEnum):
 
 
 _WRITTEN, _ALWAYS, _RELEASE = int(Guard.WRITTEN), int(Guard.ALWAYS), int(Verb.RELEASE)
+_DONE = int(Outcome.DONE)
 
 COST = np.dtype(
     [  # of one op
@@ -252,7 +253,9 @@ def _transferred(line, cpu, written):
 
 @kernel
 def _settle_op(meter, op, event, cost):
-    row = np.int64(op["verb"]) if op["verb"] <= _RELEASE else np.int64(OTHER)
+    row = np.int64(OTHER)
+    if op["verb"] <= _RELEASE and event["outcome"] == _DONE:
+        row = np.int64(op["verb"])
     settle(meter, row, np.int64(op["cpu"]), cost)
     event["lines"] = min(np.int64(cost["lines"]), LINES_MAX)
 

@@ -30,6 +30,7 @@ class Allocator:
     needs_record: bool = False  # it is at home in the recorded machine's memory only
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
+    cpus: str = ""  # the option that says how many CPUs have something of their own
     # which arrays the lock of a zone guards; one not named: whenever it is written
     guards: Mapping[str, Guard] = field(default_factory=dict)
 
@@ -50,7 +51,14 @@ class Chosen:
         """A state over `zones` with nothing in service."""
         values = self.allocator.options
         options = {option: values[option][word] for option, word in self.words.items()}
-        return self.allocator.new(zones, kinds, **options, **more)
+        return self.allocator.new(zones, kinds, **(options | more))
+
+    def for_cpus(self, cpus: int) -> dict[str, int]:
+        """What `new` is to be told for so many CPUs; nothing where none has anything of its own."""
+        option = self.allocator.cpus
+        if option and self.allocator.options[option][self.words[option]]:
+            return {option: cpus}
+        return {}
 
 
 def choose(spec: str) -> Chosen:
@@ -108,6 +116,7 @@ ALLOCATORS = {
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
         },
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
+        cpus="caches",
         guards=_POTAD_GUARDS,
     ),
     "buddy": Allocator(
@@ -130,6 +139,7 @@ ALLOCATORS = {
         },
         order_max=llfree.ORDER_MAX,
         claim_untried="not tried: LLFree gives one block, a power of two of at most 4 MiB",
+        cpus="cpus",
         guards=_LOCK_FREE,
     ),
     "recorded": Allocator(
