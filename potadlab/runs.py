@@ -78,7 +78,7 @@ def begun(spec: str, case: Case, **more: Any) -> tuple[Any, np.ndarray]:
 
 def _groups(spec: str, case: Case) -> np.ndarray:
     """u1[]: beside whom each op's block is to lie."""
-    return groups_of(case.ops, chosen(spec).words.get("groups", "none"), case.handles)
+    return groups_of(case.ops, chosen(spec).grouping, case.handles)
 
 
 def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float]:
@@ -287,9 +287,9 @@ def run_allocator(spec: str, case: Case, samples: int = 400, check_end: bool = F
     named = np.zeros(case.handles, fold.NAMED)
     fold.name_handles(case.start, case.ops, named)
     fold.name_pieces(case.ops, events, named)
-    allocator = chosen(spec).allocator
-    counted = _take_census(allocator, case, events, moves, named, samples)
-    sizes = _bytes(allocator, state, case, events, counted)
+    picked = chosen(spec)
+    counted = _take_census(picked.order_max, case, events, moves, named, samples)
+    sizes = _bytes(picked.allocator, state, case, events, counted)
     run = Run(spec, case, events, moves, seconds, named, counted, sizes)
     run.keep_checkpoints()
     return run
@@ -304,7 +304,7 @@ def _sample_points(case: Case, samples: int) -> np.ndarray:
 
 
 def _take_census(
-    allocator: Allocator,
+    order_max: int | None,
     case: Case,
     events: np.ndarray,
     moves: np.ndarray,
@@ -312,8 +312,7 @@ def _take_census(
     samples: int,
 ) -> Census:
     at = _sample_points(case, samples).astype(np.int64)
-    order_max = census.ORDERS - 1 if allocator.order_max is None else allocator.order_max
-    counts = census.new(case.zones, order_max)
+    counts = census.new(case.zones, census.ORDERS - 1 if order_max is None else order_max)
     table = census.Samples(
         at,
         np.zeros((len(at), census.ORDERS), np.int64),

@@ -301,7 +301,7 @@ def _check_memory(space: Space, names: list[str]) -> None:
     Every free block of MAX_PAGE_ORDER touches a page of them, and a quarter of one of the census.
     """
     granules = space.bytes // space.granule_bytes
-    orders_max = [chosen(name).allocator.order_max for name in names]
+    orders_max = [chosen(name).order_max for name in names]
     blocks = sum(granules >> order for order in orders_max if order is not None)
     needed = blocks * 5 * KIB
     try:

@@ -133,6 +133,7 @@ KIND_FACTS = np.dtype(
     [  # what core knows of a kind
         ("record_bytes", "i8"),  # header and body of its descriptor; 0: it needs none
         ("movable", "u1"),
+        ("migratetype", "u1"),  # Linux's number, of a request that tells none
     ],
     align=True,
 )

@@ -53,7 +53,7 @@ class Allocator:
         self.space, self.spec, self.fails_as = space, spec, fails_as
         _check_by(fails_as)
         self._chosen = chosen(spec)
-        self.order_max = self._chosen.allocator.order_max
+        self.order_max = self._chosen.order_max
         zones = np.array([(zone.start, zone.end) for zone in space.zones], np.int64)
         served = np.array(space.in_service, np.int64).reshape(-1, 2)
         try:
@@ -434,7 +434,7 @@ class Allocator:
             self._poisoned.discard(granule)
 
     def _group_of(self, ops: np.ndarray) -> np.ndarray:
-        by = self._chosen.words.get("groups", "none")
+        by = self._chosen.grouping
         if by != "lifetime":  # which is learnt from all that went before
             return groups_of(ops, by, self._handles)
         return groups_of(np.array([*self._ops, ops[0]], OP), by, self._handles)[-1:]
@@ -601,7 +601,7 @@ class Allocator:
         order = (size_bytes // unit).bit_length() - 1
         if self.order_max is not None and order > self.order_max:
             most = format_size(unit << self.order_max)
-            raise BadSize(f"size {size}: {self.spec} hands out at most {most}")
+            raise BadSize(f"size {size}: {self._chosen.name} hands out at most {most}")
         return order
 
     def _order_at(self, granule: int) -> int:

@@ -18,8 +18,22 @@ WORD_BYTES = (64, 32, 16, 8)  # struct page, the interim page, Wilcox's of 2024,
 class Buddy(Allocator):
     """Linux's buddy allocator over a space."""
 
-    def __init__(self, space: Space) -> None:
-        super().__init__(space, "buddy")
+    def __init__(
+        self,
+        space: Space,
+        *,
+        pcp: str = "off",
+        tails: str = "on",
+        migratetypes: str = "off",
+        watermarks: str = "zones",
+    ) -> None:
+        """Each "on" or "off": per-CPU lists, compound tails, grouping by migratetype; watermarks
+        choose the "zones" only, or ("on") refuse below min.  As set, every split and merge shows.
+
+        Raises UnknownName for other words.
+        """
+        told = {"pcp": pcp, "tails": tails, "migratetypes": migratetypes, "watermarks": watermarks}
+        super().__init__(space, "buddy:" + ",".join(f"{name}={told[name]}" for name in told))
 
 
 class Potad(Allocator):

@@ -11,14 +11,15 @@ from model import Model
 
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.allocators.buddy import ORDER_MAX
 from potadlab.core.layout import MOVE, NONE, Outcome
+from potadlab.core.linux.state import NO_MARKS, ORDER_MAX
 from potadlab.core.lookups.heads import Heads, locate
 from potadlab.kinds import KIND, facts
 
 FIXED = KIND["slab"]
-POTAD = ALLOCATORS["potad"].new
-VARIANTS = {  # every allocator of the registry, and POTAD in each of its ways
+POTAD, BUDDY = ALLOCATORS["potad"].new, ALLOCATORS["buddy"].new
+CORE = {"pcp": 0, "tails": 0, "migratetypes": 0, "watermarks": NO_MARKS}
+VARIANTS = {  # every allocator of the registry, and POTAD and buddy in each of their ways
     **{name: allocator.new for name, allocator in ALLOCATORS.items()},
     "potad without front caches": partial(POTAD, caches=0),
     "potad tight": partial(POTAD, caches=0, placement="tightest"),
@@ -26,6 +27,8 @@ VARIANTS = {  # every allocator of the registry, and POTAD in each of its ways
     "potad in groups, cached, tight": partial(
         POTAD, caches=2, groups=3, placement="tightest", chunk_order=6
     ),
+    "buddy, core lists": partial(BUDDY, **CORE),
+    "buddy of small pageblocks": partial(BUDDY, page=9, pcp=2, max_order=8),
 }
 LLFREE = ALLOCATORS["llfree"].new
 VARIANTS |= {
@@ -68,9 +71,13 @@ def start_of(name):
     return state, model
 
 
+def is_buddy(name):
+    return name.startswith("buddy")
+
+
 def allocate(name, state, model, order, number):
     kind, owner = 2 + number % (KINDS - 2), number % 7  # 1 is poison: nobody asks for that
-    groups = getattr(getattr(state, "tree", state), "groups", 1)
+    groups = getattr(getattr(state, "tree", state), "groups", 4 if is_buddy(name) else 1)
     places = model.places(1 << order, 1 << order)
     wanted = places[number % len(places)] if places and number % 5 else number % 440
     granule = interface.allocate(state, order, kind, owner, wanted, number % 3, number % groups)
@@ -96,7 +103,8 @@ def claim(name, state, model, told, size, align_order, may_move):
     tried = [o for o in range(largest, align_order - 1, -1)]
     able = [o for o in tried if model.places(granules, 1 << o)]
     if name in LINUX:
-        tried = [largest] if granules == 1 << largest and largest <= ORDER_MAX else []
+        most = state.orders - 1 if is_buddy(name) else ORDER_MAX
+        tried = [largest] if granules == 1 << largest and largest <= most else []
         able = [order for order in able if order in tried]
     if not able and may_move and name not in LINUX:
         assert steps == len(tried)
@@ -332,30 +340,3 @@ def test_potad_hands_out_any_power_of_two():
     assert interface.release(state, 0, 0) == 30
     assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 0
     assert interface.allocate(state, 29, 3, 0, NONE, 0, 0) == 1 << 29
-
-
-def test_buddy_serves_fresh_memory_from_its_lowest_address():
-    """__free_pages_core gives it to the tails of the lists."""
-    state = ALLOCATORS["buddy"].new(np.array([(0, 4096)]), facts())
-    interface.add(state, 0, 4096)
-    places = [interface.allocate(state, 10, 3, 0, NONE, 0, 0) for _ in range(4)]
-    assert places == [0, 1024, 2048, 3072]
-
-
-def test_buddy_expands_and_merges_as_linux():
-    """Worked by hand from mm/page_alloc.c: expand puts the upper halves at the heads."""
-    state = ALLOCATORS["buddy"].new(np.array([(0, 2048)]), facts())
-    interface.add(state, 0, 1024)
-    areas = state.areas
-    assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 0
-    assert [int(a["first"]) for a in areas[:11]] == [1 << o for o in range(10)] + [NONE]
-    assert interface.allocate(state, 0, 3, 0, NONE, 0, 0) == 1
-    assert interface.allocate(state, 1, 3, 0, NONE, 0, 0) == 2
-    assert interface.release(state, 1, 0) == 0  # its buddy, 0, is live: no merge
-    assert areas[0]["first"] == 1
-    assert areas[0]["blocks"] == 1
-    assert interface.release(state, 0, 0) == 0  # merges to [0, 2), stops at live [2, 4)
-    assert areas[0]["blocks"] == 0
-    assert areas[1]["first"] == 0
-    assert interface.release(state, 2, 0) == 1  # all merge to the one block of order 10
-    assert [int(a["blocks"]) for a in areas[:11]] == [0] * 10 + [1]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
+from ..linux.state import ALL_MARKS, FRAME, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
 from ..meter import Guard
 from . import buddy, llfree, null, potad, recorded
@@ -46,6 +47,18 @@ class Chosen:
     @property
     def allocator(self) -> Allocator:
         return _known()[self.name]
+
+    @property
+    def order_max(self) -> int | None:
+        """To which it merges free memory; None: as far as it goes."""
+        told = self.words.get("max_order")
+        return self.allocator.order_max if told is None else int(told)
+
+    @property
+    def grouping(self) -> str:
+        """By what ops are told whom to lie beside (`potadlab/grouping.py`)."""
+        told = "migratetype" if self.words.get("migratetypes") == "on" else "none"
+        return self.words.get("groups", told)
 
     def new(self, zones: np.ndarray, kinds: np.ndarray, **more: Any) -> Any:
         """A state over `zones` with nothing in service."""
@@ -91,7 +104,15 @@ def _bytes_of_potad(state: Any, live_blocks: int, granules: int) -> dict[str, in
 
 def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
     """Linux's struct page is all three in one, and stands under descriptors."""
-    return {"free_structure": 0, "descriptors": granules * buddy.FRAME.itemsize, "lookup": 0}
+    return {"free_structure": 0, "descriptors": granules * FRAME.itemsize, "lookup": 0}
+
+
+def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
+    """As Linux's, and beside struct page: list heads, per-CPU lists, 4 bits for each pageblock."""
+    heads = state.lists.nbytes + state.pcps.nbytes + state.pcp_lists.nbytes
+    return _bytes_of_linux(state, live_blocks, granules) | {
+        "free_structure": heads + (granules >> state.block_order) // 2
+    }
 
 
 # POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
@@ -101,8 +122,9 @@ _POTAD_GUARDS = {
     **dict.fromkeys(("heads.entries", "heads.records", "heads.bodies"), Guard.NEVER),
     **dict.fromkeys(("caches", "cached"), Guard.NEVER),
 }
-# zone->lock: from the first list head touched to the last; struct pages before and after are free
-_BUDDY_GUARDS = {"areas": Guard.ALWAYS, "frames": Guard.NEVER}
+# zone->lock is held from the first write of a list head or zone counter to the last; watermarks
+# are read without it, struct pages before and after are the caller's, per-CPU lists the CPU's
+_BUDDY_GUARDS = dict.fromkeys(("frames", "pcps", "pcp_lists"), Guard.NEVER)
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
 
 ALLOCATORS = {
@@ -121,10 +143,19 @@ ALLOCATORS = {
     ),
     "buddy": Allocator(
         buddy.new,
-        _bytes_of_linux,
-        "buddy is Linux's core lists without per-CPU lists, compound tails and migratetypes",
-        order_max=buddy.ORDER_MAX,
+        _bytes_of_buddy,
+        "buddy is Linux 6.12's: per-CPU lists, compound tails, migratetypes, unless told off",
+        {
+            "pcp": {"on": buddy.CPUS, "off": 0},
+            "tails": {"on": 1, "off": 0},
+            "migratetypes": {"on": 1, "off": 0},
+            "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
+            "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
+            "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
+        },
+        order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+        cpus="pcp",
         guards=_BUDDY_GUARDS,
     ),
     "llfree": Allocator(
@@ -146,7 +177,7 @@ ALLOCATORS = {
         recorded.new,
         _bytes_of_linux,
         "recorded is the recorded kernel's own placement",
-        order_max=buddy.ORDER_MAX,
+        order_max=ORDER_MAX,
         needs_record=True,
         claim_untried="a record cannot answer a claim",
         guards=_POTAD_GUARDS,

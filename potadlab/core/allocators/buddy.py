@@ -1,120 +1,252 @@
-"""Linux's buddy allocator, its core: a free list per order and zone, threaded through struct page.
+"""Linux's buddy allocator, as mm/page_alloc.c of Linux 6.12 (6.12.117); the code is our own.
 
-Orders 0 .. MAX_PAGE_ORDER (10).  As mm/page_alloc.c of Linux 6.12: __rmqueue_smallest takes the
-head of the first list that is not empty, expand puts the upper halves at the head of theirs,
-__free_one_page merges with the buddy while it can, and buddy_merge_likely chooses the tail.
-take_page_off_buddy is `fail` for a free page.  Facts only; the code is our own.
+Free lists per order and migratetype (`linux/lists.py`), fallback (`linux/fallback.py`), per-CPU
+lists (`linux/percpu.py`), struct page with compound tails (`linux/pages.py`), zones with their
+watermarks (`linux/state.py`).  Each can be switched off.
 
-Differences from Linux: no migratetypes (so no fallback), no per-CPU lists, no compound tails, no
-watermarks; gfp zone limits are ignored, every request tries the zones from the top down.  A warm
-start has its free lists in order of address, where a real machine's are shuffled by use.  The
-order of a live block is kept at its head, where Linux keeps it for compound pages only and
-otherwise trusts the caller.  A live page that fails leaves service at release whatever the order
-(free_pages_prepare: order 0 only).  A pin is a count of its own, and a pinned release a mark,
-where Linux counts one reference with the other.  A claim is one block (alloc_pages): a power of
-two up to MAX_PAGE_ORDER; others are not tried, as CMA is not here.
+Differences from Linux.  Every block of order > 0 is taken as compound (__GFP_COMP).  Zones are
+tried in the order given, whatever gfp flags say; where there are several, ALLOC_NOFRAGMENT is set
+at first, as for ZONE_NORMAL above ZONE_DMA32.  Nobody reclaims: below the low watermark the next
+zone is tried, then the min watermark, and then (unless told to refuse) what is left is given.
+Per-CPU lists are drained before anything is refused, and when a page in them fails, where Linux
+gives up on that page.  The types of pageblocks at a warm start are inferred from what lives in
+them, and free lists are in order of address, where a real machine's are shuffled by use.  CPUs are
+counted as they show up.  The order of a live block is kept at its head, where Linux keeps it for
+compound pages only and otherwise trusts the caller.  A live page that fails leaves service at
+release whatever the order (free_pages_prepare: order 0 only).  A pin is a count of its own, and a
+pinned release a mark, where Linux counts one reference with the other.  A claim is one block
+(alloc_pages): a power of two up to MAX_PAGE_ORDER.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 
 from .. import interface
 from .._jit import inlined, kernel
-from ..bits import align_down, buddy_of, largest_order, trailing_zeros
+from ..bits import align_down, trailing_zeros
 from ..layout import NONE, PUT_OFF, Outcome
-from ..mapped import mapped
-
-ORDER_MAX = 10  # MAX_PAGE_ORDER: 4 MiB of 4 KiB pages
-
-_FIELDS = {  # where Linux 6.12 (x86-64) has them
-    "next": ("i8", 8),  # buddy_list: following free block of the same order, or NONE
-    "prev": ("i8", 16),
-    "order": ("i1", 40),  # private: of the block that starts here
-    "use": ("i1", 48),  # page_type: one of the three below
-    "poisoned": ("i1", 49),  # PG_hwpoison
-    "released": ("i1", 50),  # pinned, and released meanwhile
-    "pins": ("i4", 52),  # refcount, but for the owner's own
-}
-FRAME = np.dtype(  # one per granule, 64 bytes: struct page
-    {
-        "names": list(_FIELDS),
-        "formats": [format for format, _ in _FIELDS.values()],
-        "offsets": [offset for _, offset in _FIELDS.values()],
-        "itemsize": 64,
-    }
+from ..linux import lists, pages, percpu
+from ..linux.state import (
+    ALL_MARKS,
+    CACHED,
+    FREE,
+    LIVE,
+    MOVABLE,
+    NO_HEAD,
+    NO_MARKS,
+    ONLINE,
+    ORDER_MAX,
+    PCP_LISTS,
+    PCP_TYPES,
+    POISONED,
+    RECLAIMABLE,
+    TYPES,
+    UNMOVABLE,
+    ZONE_MARKS,
+    BuddyState,
+    measure_zones,
+    type_of,
+    wanted_type,
+    zone_of,
 )
-NO_HEAD, FREE, LIVE = 0, 1, 2
+from ..linux.state import new as new_state
 
-AREA = np.dtype([("first", "i8"), ("last", "i8"), ("blocks", "i8")])  # free_area of a zone
-
-
-class BuddyState(NamedTuple):
-    areas: np.ndarray  # AREA[zone * (ORDER_MAX + 1) + order]
-    frames: np.ndarray  # FRAME[granule]
-    zones: np.ndarray  # i8[zone, 2]  start and end, in granules, in order of trial
+CPUS = 8  # with lists of their own; a trace's further CPUs share them
 
 
-def new(zones: np.ndarray, kinds: np.ndarray) -> BuddyState:
-    """An allocator over `zones` with nothing in service; the records of `kinds` are not Linux's."""
-    areas = np.zeros(len(zones) * (ORDER_MAX + 1), AREA)
-    areas["first"], areas["last"] = NONE, NONE
-    return BuddyState(areas, mapped(int(zones.max()) + 1, FRAME), zones.astype(np.int64))
+def new(
+    zones: np.ndarray,
+    kinds: np.ndarray,
+    pcp: int = CPUS,
+    tails: int = 1,
+    migratetypes: int = 1,
+    watermarks: int = ZONE_MARKS,
+    max_order: int = ORDER_MAX,
+    page: int = 12,
+) -> BuddyState:
+    """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
+
+    pcp: how many CPUs have lists of their own; page: log2 of a granule's bytes.
+    """
+    return new_state(zones, kinds, pcp, tails, migratetypes, watermarks, max_order, page)
+
+
+# ---- the start ------------------------------------------------------------------------------
 
 
 @interface.add.register
 @kernel
 def add(state: BuddyState, start, end):
-    _give_range(state, start, end, True)  # __free_pages_core: FPI_TO_TAIL, lowest address first
-
-
-@kernel
-def _give_range(state, start, end, to_tail):
-    while start < end:
-        zone = _zone_of(state, start)
-        room = min(end, state.zones[zone, 1]) - start
-        order = min(largest_order(start, room), np.int64(ORDER_MAX))
-        _give(state, zone, start, order, to_tail)
-        start += np.int64(1) << order
+    lists.give_range(state, start, end, True)  # __free_pages_core: FPI_TO_TAIL
+    _manage(state, start, end)
 
 
 @interface.adopt.register
 @kernel
 def adopt(state: BuddyState, granule, order, kind, owner):
-    frame = state.frames[granule]
-    frame["use"], frame["order"] = LIVE, order
+    end = granule + (np.int64(1) << order)
+    pages.describe(state, granule, order, kind)
+    _manage(state, granule, end)
+    while granule < end:
+        block = granule >> state.block_order
+        part = min(end, (block + 1) << state.block_order) - granule
+        state.votes[block, min(state.kind_types[kind], PCP_TYPES - 1)] += part
+        granule += part
+
+
+@kernel
+def _manage(state, start, end):
+    while start < end:
+        zone = state.zones[zone_of(state, start)]
+        part = min(end, np.int64(zone["end"])) - start
+        zone["managed"] += part
+        start += part
+    if state.counts[ONLINE] > 0:
+        measure_zones(state)
+
+
+@kernel
+def _bring_online(state, cpu):
+    """The first op of a CPU; the very first of all also ends the start."""
+    if state.counts[ONLINE] == 0 and state.migratetypes != 0:
+        _infer_types(state)
+    state.counts[ONLINE] = cpu + 1
+    measure_zones(state)
+    for zone in range(len(state.zones)):
+        for other in range(min(cpu + 1, state.cpus)):
+            pcp = state.pcps[zone * state.cpus + other]
+            pcp["high"] = max(np.int64(pcp["high"]), np.int64(state.zones[zone]["high_min"]))
+
+
+@kernel
+def _infer_types(state):
+    """Give each pageblock the type that most of what lives in it at the start would ask for."""
+    size = np.int64(1) << state.block_order
+    for block in range(len(state.votes)):
+        votes, start = state.votes[block], block << state.block_order
+        most = np.int64(MOVABLE)
+        for other in (UNMOVABLE, RECLAIMABLE):
+            if votes[other] > votes[most]:
+                most = np.int64(other)
+        if most == MOVABLE:
+            continue
+        zone = zone_of(state, start)
+        if zone != NONE and start + size <= state.zones[zone]["end"]:
+            lists.move_block(state, zone, start, np.int64(MOVABLE), most)
+
+
+# ---- allocate -------------------------------------------------------------------------------
 
 
 @interface.allocate.register
 @inlined
 def allocate(state: BuddyState, order, kind, owner, granule, cpu, group):
-    for zone in range(len(state.zones)):
-        found = _smallest(state, zone, order)
-        if found != NONE:
-            return found
-    return np.int64(NONE)
+    if cpu >= state.counts[ONLINE]:
+        _bring_online(state, cpu)
+    found = _take(state, order, wanted_type(state, kind, group), cpu)
+    if found != NONE:
+        pages.describe(state, found, order, kind)
+    return found
 
 
 @inlined
-def _smallest(state, zone, order):
-    """__rmqueue_smallest and expand: the head of the first list that can serve."""
-    for found in range(order, ORDER_MAX + 1):
-        granule = _area(state, zone, found)["first"]
-        if granule == NONE:
-            continue
-        _unlink(state, zone, granule, found)
-        while found > order:  # give the upper halves back
-            found -= 1
-            _push(state, zone, granule + (np.int64(1) << found), found)
-        frame = state.frames[granule]
-        frame["use"], frame["order"] = LIVE, order
-        return granule
+def _take(state, order, migratetype, cpu):
+    """get_page_from_freelist where its first zone serves at once, else all of it."""
+    found = np.int64(NONE)
+    zone = np.int64(0)
+    if order < state.orders and _above(state, zone, order, state.zones[zone]["low"]):
+        if percpu.has_list(state, order):
+            number = cpu % state.cpus
+            pcp = state.pcps[number]
+            at = number * PCP_LISTS + percpu.index_of(order, migratetype)
+            found = percpu.pop(state, at, pcp, order)
+            if found != NONE:
+                pcp["free_count"] >>= 1
+                return found
+        else:
+            found = lists.smallest(state, zone, order, migratetype)
+    if found == NONE:
+        found = _take_anywhere(state, order, migratetype, cpu)
+    return found
+
+
+@inlined
+def _above(state, zone, order, mark):
+    """zone_watermark_fast: enough is free, and a block of this order or more is among it."""
+    if state.watermarks == NO_MARKS:
+        return True
+    if state.zones[zone]["free"] - (np.int64(1) << order) + 1 <= mark:
+        return False
+    if order == 0:
+        return True
+    for found in range(order, state.orders):
+        for other in range(PCP_TYPES):
+            if lists.list_of(state, zone, found, other)["first"] != NONE:
+                return True
+    return False
+
+
+@kernel
+def _take_anywhere(state, order, migratetype, cpu):
+    """The passes over the zones: low watermark, min watermark, none; then drained, once more."""
+    if order >= state.orders:
+        return np.int64(NONE)
+    first = 2 if state.watermarks == NO_MARKS else 0
+    last = 1 if state.watermarks == ALL_MARKS else 2
+    for level in range(first, last + 1):
+        found = _take_above(state, order, migratetype, cpu, level)
+        if found != NONE:
+            return found
+    if percpu.drain_all(state) > 0:
+        return _take_above(state, order, migratetype, cpu, last)
     return np.int64(NONE)
+
+
+@kernel
+def _take_above(state, order, migratetype, cpu, level):
+    """One pass, level 0: above the low watermark, 1: min, 2: whatever is free.
+
+    Where there are several zones, whole pageblocks are taken over before anything is stolen
+    (ALLOC_NOFRAGMENT).
+    """
+    for whole_blocks in (True, False):
+        if whole_blocks and (len(state.zones) == 1 or state.migratetypes == 0):
+            continue
+        for zone in range(len(state.zones)):
+            own = state.zones[zone]
+            mark = own["low"] if level == 0 else own["min"]
+            if level < 2 and not _above(state, zone, order, mark):
+                continue
+            found = _take_from(state, zone, order, migratetype, cpu, whole_blocks)
+            if found != NONE:
+                return found
+    return np.int64(NONE)
+
+
+@kernel
+def _take_from(state, zone, order, migratetype, cpu, whole_blocks):
+    """rmqueue: from the CPU's list, refilled if it is empty, or from the zone's."""
+    if not percpu.has_list(state, order):
+        one = np.int64(1)
+        return percpu.refill(state, zone, order, migratetype, whole_blocks, one, np.int64(NONE))
+    number = zone * state.cpus + cpu % state.cpus
+    pcp = state.pcps[number]
+    pcp["free_count"] >>= 1
+    at = number * PCP_LISTS + percpu.index_of(order, migratetype)
+    if state.pcp_lists[at]["first"] == NONE:
+        count = percpu.refill_count(state, zone, pcp, order)
+        count = percpu.refill(state, zone, order, migratetype, whole_blocks, count, at)
+        pcp["count"] += count << order
+    return percpu.pop(state, at, pcp, order)
+
+
+# ---- release --------------------------------------------------------------------------------
 
 
 @interface.release.register
 @inlined
 def release(state: BuddyState, granule, cpu):
+    if cpu >= state.counts[ONLINE]:
+        _bring_online(state, cpu)
     frame = state.frames[granule]
     if frame["use"] != LIVE or frame["released"] != 0:
         return np.int64(NONE)
@@ -122,22 +254,45 @@ def release(state: BuddyState, granule, cpu):
         frame["released"] = 1
         return np.int64(PUT_OFF)
     order = np.int64(frame["order"])
-    frame["use"] = NO_HEAD
-    zone = _zone_of(state, granule)
-    end, start = granule + (np.int64(1) << order), granule
-    if order == 0 and frame["poisoned"] == 0:
-        _give(state, zone, granule, order, False)
+    pages.forget(state, granule, order)
+    if state.counts[POISONED] > 0 and _give_but_poison(state, granule, order):
         return order
-    clean = True
-    for page in range(granule, end):  # poisoned pages never reach a list
-        if state.frames[page]["poisoned"] != 0:
-            _give_range(state, start, page, False)
-            start, clean = page + 1, False
-    if clean and order <= ORDER_MAX:
-        _give(state, zone, granule, order, False)
+    zone = zone_of(state, granule)
+    if percpu.has_list(state, order):
+        percpu.push(state, zone, cpu % state.cpus, granule, order)
     else:
-        _give_range(state, start, end, False)
+        _give(state, zone, granule, order)
     return order
+
+
+@inlined
+def _give(state, zone, granule, order):
+    """split_large_buddy: what is larger than a pageblock is freed by pageblock."""
+    part = min(order, np.int64(state.block_order))
+    for piece in range(granule, granule + (np.int64(1) << order), np.int64(1) << part):
+        lists.give(state, zone, piece, part, False)
+
+
+@kernel
+def _give_but_poison(state, granule, order):
+    """Free a block but for failed pages, which never reach a list; False if there are none."""
+    end, start, clean = granule + (np.int64(1) << order), granule, True
+    for page in range(granule, end):
+        if state.frames[page]["poisoned"] != 0:
+            lists.give_range(state, start, page, False)
+            start, clean = page + 1, False
+    if not clean:
+        lists.give_range(state, start, end, False)
+    return not clean
+
+
+@interface.drain.register
+@kernel
+def drain(state: BuddyState):
+    return percpu.drain_all(state)
+
+
+# ---- live blocks ----------------------------------------------------------------------------
 
 
 @interface.split.register
@@ -147,16 +302,20 @@ def split(state: BuddyState, granule, order):
     whole_order = np.int64(frame["order"])
     if frame["use"] != LIVE or whole_order < order or frame["pins"] > 0:
         return np.int64(NONE)
+    movable = frame["movable"]
+    pages.forget(state, granule, whole_order)
     for piece in range(granule, granule + (np.int64(1) << whole_order), np.int64(1) << order):
         frame = state.frames[piece]
-        frame["use"], frame["order"] = LIVE, order
+        frame["use"], frame["order"], frame["movable"] = LIVE, order, movable
+        if state.tails != 0:
+            pages.set_tails(state, piece, order)
     return whole_order
 
 
 @interface.pin.register
 @kernel
 def pin(state: BuddyState, granule):
-    head = _live_head(state, granule)
+    head = pages.live_head(state, granule)
     if head == NONE or state.frames[head]["released"] != 0:
         return np.int64(Outcome.ABSENT)
     state.frames[head]["pins"] += 1
@@ -166,7 +325,7 @@ def pin(state: BuddyState, granule):
 @interface.unpin.register
 @kernel
 def unpin(state: BuddyState, granule):
-    head = _live_head(state, granule)
+    head = pages.live_head(state, granule)
     if head == NONE or state.frames[head]["pins"] == 0:
         return np.int64(Outcome.ABSENT), np.int64(NONE)
     frame = state.frames[head]
@@ -181,7 +340,7 @@ def unpin(state: BuddyState, granule):
 @kernel
 def claim(state: BuddyState, granules, align_order, kind, owner, moves):
     order = trailing_zeros(np.uint64(granules))
-    if granules != np.int64(1) << order or order > ORDER_MAX:
+    if granules != np.int64(1) << order or order >= state.orders:
         return np.int64(NONE), np.int64(0), order, np.int64(0)  # no block of Linux's has that size
     found = interface.allocate(state, order, kind, owner, np.int64(NONE), np.int64(0), np.int64(0))
     return found, np.int64(1), order, np.int64(0)
@@ -190,177 +349,92 @@ def claim(state: BuddyState, granules, align_order, kind, owner, moves):
 @interface.migrate.register
 @kernel
 def migrate(state: BuddyState, granule):
-    return np.int64(NONE), np.int64(Outcome.IGNORED)  # it knows no kinds, so nothing movable
+    return np.int64(NONE), np.int64(Outcome.IGNORED)
 
 
-@interface.drain.register
-@kernel
-def drain(state: BuddyState):
-    return np.int64(0)
+# ---- failed memory --------------------------------------------------------------------------
 
 
 @interface.fail.register
 @kernel
 def fail(state: BuddyState, granule):
-    zone = _zone_of(state, granule)
+    zone = zone_of(state, granule)
     if zone == NONE:
         return np.int64(Outcome.OUTSIDE)
-    if state.frames[granule]["poisoned"] != 0:
+    frame = state.frames[granule]
+    if frame["poisoned"] != 0:
         return np.int64(Outcome.POISONED_BEFORE)
-    head = _head_of(state, granule)
+    head = pages.head_of(state, granule)
     if head == NONE:
         return np.int64(Outcome.OUTSIDE)
-    state.frames[granule]["poisoned"] = 1
-    frame = state.frames[head]
-    if frame["use"] == LIVE:
+    if state.frames[head]["use"] == CACHED:
+        percpu.drain_all(state)
+        head = pages.head_of(state, granule)
+    frame["poisoned"] = 1
+    state.counts[POISONED] += 1
+    if state.frames[head]["use"] == LIVE:
         return np.int64(Outcome.POISONED_LIVE)
-    order = np.int64(frame["order"])
-    _unlink(state, zone, head, order)
-    while order > 0:  # break_down_buddy_pages: keep splitting the half that holds it
-        order -= 1
-        half = head + (np.int64(1) << order)
-        if granule >= half:
-            _push(state, zone, head, order)
-            head = half
-        else:
-            _push(state, zone, half, order)
+    lists.take_off(state, zone, granule, head)
     return np.int64(Outcome.POISONED_FREE)
 
 
 @interface.unpoison.register
 @kernel
 def unpoison(state: BuddyState, granule):
-    zone = _zone_of(state, granule)
+    zone = zone_of(state, granule)
     if zone == NONE or state.frames[granule]["poisoned"] == 0:
         return np.int64(Outcome.IGNORED)
     state.frames[granule]["poisoned"] = 0
-    if _head_of(state, granule) != NONE:
+    state.counts[POISONED] -= 1
+    if pages.head_of(state, granule) != NONE:
         return np.int64(Outcome.POISONED_LIVE)
-    _give(state, zone, granule, np.int64(0), False)
+    lists.give(state, zone, granule, np.int64(0), False)
     return np.int64(Outcome.DONE)
+
+
+# ---- invariants -----------------------------------------------------------------------------
 
 
 @interface.check.register
 @kernel
 def check(state: BuddyState):
     for zone in range(len(state.zones)):
-        for order in range(ORDER_MAX + 1):
-            area = _area(state, zone, order)
-            blocks, granule, before = np.int64(0), np.int64(area["first"]), np.int64(NONE)
-            while granule != NONE:
-                frame = state.frames[granule]
-                assert frame["use"] == FREE
-                assert frame["order"] == order
-                assert frame["prev"] == before
-                assert granule == align_down(granule, order)
-                assert _zone_of(state, granule) == zone
-                blocks, before, granule = blocks + 1, granule, np.int64(frame["next"])
-            assert before == area["last"]
-            assert blocks == area["blocks"]
-
-
-@inlined
-def _area(state, zone, order):
-    return state.areas[zone * (ORDER_MAX + 1) + order]
-
-
-@inlined
-def _zone_of(state, granule):
-    for zone in range(len(state.zones)):
-        if state.zones[zone, 0] <= granule < state.zones[zone, 1]:
-            return np.int64(zone)
-    return np.int64(NONE)
+        free = np.int64(0)
+        for order in range(state.orders):
+            for migratetype in range(TYPES):
+                here = lists.list_of(state, zone, order, migratetype)
+                blocks = _check_list(state, zone, here, FREE, order, migratetype)
+                free += blocks << order
+        assert free == state.zones[zone]["free"]
+        for cpu in range(state.cpus):
+            _check_pcp(state, zone, zone * state.cpus + cpu)
 
 
 @kernel
-def _live_head(state, granule):
-    """First granule of the live block that holds `granule`, or NONE."""
-    head = _head_of(state, granule) if _zone_of(state, granule) != NONE else np.int64(NONE)
-    if head == NONE or state.frames[head]["use"] != LIVE:
-        return np.int64(NONE)
-    return head
+def _check_pcp(state, zone, number):
+    held = np.int64(0)
+    for index in range(PCP_LISTS):
+        order = index // PCP_TYPES if index < PCP_LISTS - 2 else state.block_order
+        here = state.pcp_lists[number * PCP_LISTS + index]
+        held += _check_list(state, zone, here, CACHED, order, np.int64(NONE)) << order
+    assert held == state.pcps[number]["count"]
 
 
 @kernel
-def _head_of(state, granule):
-    """First granule of the free or live block that holds `granule`, or NONE."""
-    for order in range(64):
-        head = align_down(granule, order)
-        frame = state.frames[head]
-        if frame["use"] != NO_HEAD:
-            return head if frame["order"] >= order else np.int64(NONE)
-        if head == 0:
-            break
-    return np.int64(NONE)
-
-
-@inlined
-def _is_free(state, zone, granule, order):
-    if not state.zones[zone, 0] <= granule < state.zones[zone, 1]:
-        return False
-    frame = state.frames[granule]
-    return frame["use"] == FREE and frame["order"] == order
-
-
-@inlined
-def _give(state, zone, granule, order, to_tail):
-    """__free_one_page: merge with the buddy while it is free and of the same order."""
-    while order < ORDER_MAX:
-        buddy = buddy_of(granule, order)
-        if not _is_free(state, zone, buddy, order):
-            break
-        _unlink(state, zone, buddy, order)
-        order += 1
-        granule = align_down(granule, order)
-    above = align_down(granule, order + 1)
-    merge_likely = order < ORDER_MAX - 1 and _is_free(
-        state, zone, buddy_of(above, order + 1), order + 1
-    )
-    if to_tail or merge_likely:
-        _push_last(state, zone, granule, order)
-    else:
-        _push(state, zone, granule, order)
-
-
-@inlined
-def _push(state, zone, granule, order):
-    area, frame = _area(state, zone, order), state.frames[granule]
-    first = area["first"]
-    frame["next"], frame["prev"] = first, NONE
-    frame["use"], frame["order"] = FREE, order
-    if first == NONE:
-        area["last"] = granule
-    else:
-        state.frames[first]["prev"] = granule
-    area["first"] = granule
-    area["blocks"] += 1
-
-
-@inlined
-def _push_last(state, zone, granule, order):
-    area, frame = _area(state, zone, order), state.frames[granule]
-    last = area["last"]
-    if last == NONE:
-        _push(state, zone, granule, order)
-        return
-    frame["next"], frame["prev"] = NONE, last
-    frame["use"], frame["order"] = FREE, order
-    state.frames[last]["next"] = granule
-    area["last"] = granule
-    area["blocks"] += 1
-
-
-@inlined
-def _unlink(state, zone, granule, order):
-    area, frame = _area(state, zone, order), state.frames[granule]
-    before, after = frame["prev"], frame["next"]
-    if before == NONE:
-        area["first"] = after
-    else:
-        state.frames[before]["next"] = after
-    if after == NONE:
-        area["last"] = before
-    else:
-        state.frames[after]["prev"] = before
-    frame["use"] = NO_HEAD
-    area["blocks"] -= 1
+def _check_list(state, zone, here, use, order, migratetype):
+    """How many blocks it has, each as the list says; migratetype NONE: any."""
+    blocks, granule, before = np.int64(0), np.int64(here["first"]), np.int64(NONE)
+    while granule != NONE:
+        frame = state.frames[granule]
+        assert frame["use"] == use
+        assert frame["order"] == order
+        assert frame["prev"] == before
+        assert granule == align_down(granule, order)
+        assert zone_of(state, granule) == zone
+        assert migratetype == NONE or type_of(state, granule) == migratetype
+        for page in range(granule + 1, granule + (np.int64(1) << order)):
+            assert state.frames[page]["use"] == NO_HEAD
+        blocks, before, granule = blocks + 1, granule, np.int64(frame["next"])
+    assert before == here["last"]
+    assert blocks == here["blocks"]
+    return blocks

@@ -1,0 +1,157 @@
+"""The free lists of a zone, one for each order and migratetype, threaded through the pages."""
+
+import numpy as np
+
+from .._jit import inlined, kernel
+from ..bits import align_down, buddy_of, largest_order
+from ..layout import NONE
+from .pages import is_free
+from .state import CMA, FREE, NO_HEAD, TYPES, set_type, type_of, zone_of
+
+
+@inlined
+def list_of(state, zone, order, migratetype):
+    return state.lists[(zone * state.orders + order) * TYPES + migratetype]
+
+
+@inlined
+def smallest(state, zone, order, migratetype):
+    """__rmqueue_smallest: the head of the first list that can serve, expanded; or NONE."""
+    for found in range(order, state.orders):
+        granule = list_of(state, zone, found, migratetype)["first"]
+        if granule != NONE:
+            unlink(state, zone, granule, found, migratetype)
+            expand(state, zone, granule, order, found, migratetype)
+            return np.int64(granule)
+    return np.int64(NONE)
+
+
+@inlined
+def expand(state, zone, granule, order, found, migratetype):
+    """The upper halves go to the heads of their lists, down to the order that is wanted."""
+    state.zones[zone]["free"] -= np.int64(1) << order
+    while found > order:
+        found -= 1
+        push(state, zone, granule + (np.int64(1) << found), found, migratetype)
+
+
+@inlined
+def give(state, zone, granule, order, to_tail):
+    """__free_one_page: merge with the buddy while it is free and of the same order.
+
+    From the pageblock's order up, blocks of unlike types merge unless one is CMA's; the buddy's
+    pageblocks take the type.  It goes to the tail if its own buddy's other half may soon merge
+    (buddy_merge_likely), or if told to.
+    """
+    migratetype = type_of(state, granule)
+    state.zones[zone]["free"] += np.int64(1) << order
+    while order < state.orders - 1:
+        buddy = buddy_of(granule, order)
+        if not is_free(state, zone, buddy, order):
+            break
+        other = migratetype
+        if order >= state.block_order:
+            other = type_of(state, buddy)
+            if other != migratetype:
+                if other == CMA or migratetype == CMA:
+                    break
+                set_type(state, buddy, order, migratetype)
+        unlink(state, zone, buddy, order, other)
+        order += 1
+        granule = align_down(granule, order)
+    above = align_down(granule, order + 1)
+    merge_likely = order < state.orders - 2 and is_free(
+        state, zone, buddy_of(above, order + 1), order + 1
+    )
+    if to_tail or merge_likely:
+        push_last(state, zone, granule, order, migratetype)
+    else:
+        push(state, zone, granule, order, migratetype)
+
+
+@kernel
+def give_range(state, start, end, to_tail):
+    """Free the granules start .. end - 1, lowest address first, in the largest blocks."""
+    while start < end:
+        zone = zone_of(state, start)
+        room = min(end, np.int64(state.zones[zone]["end"])) - start
+        order = min(largest_order(start, room), np.int64(state.orders - 1))
+        give(state, zone, start, order, to_tail)
+        start += np.int64(1) << order
+
+
+@inlined
+def push(state, zone, granule, order, migratetype):
+    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
+    first = here["first"]
+    frame["next"], frame["prev"] = first, NONE
+    frame["use"], frame["order"] = FREE, order
+    if first == NONE:
+        here["last"] = granule
+    else:
+        state.frames[first]["prev"] = granule
+    here["first"] = granule
+    here["blocks"] += 1
+
+
+@inlined
+def push_last(state, zone, granule, order, migratetype):
+    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
+    last = here["last"]
+    frame["next"], frame["prev"] = NONE, last
+    frame["use"], frame["order"] = FREE, order
+    if last == NONE:
+        here["first"] = granule
+    else:
+        state.frames[last]["next"] = granule
+    here["last"] = granule
+    here["blocks"] += 1
+
+
+@inlined
+def unlink(state, zone, granule, order, migratetype):
+    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
+    before, after = frame["prev"], frame["next"]
+    if before == NONE:
+        here["first"] = after
+    else:
+        state.frames[before]["next"] = after
+    if after == NONE:
+        here["last"] = before
+    else:
+        state.frames[after]["prev"] = before
+    frame["use"] = NO_HEAD
+    here["blocks"] -= 1
+
+
+@kernel
+def move_block(state, zone, start, before, migratetype):
+    """__move_freepages_block: a pageblock's free pieces to the tails of another type's lists."""
+    end = start + (np.int64(1) << state.block_order)
+    granule = start
+    while granule < end:
+        frame = state.frames[granule]
+        if frame["use"] != FREE:
+            granule += 1
+            continue
+        order = np.int64(frame["order"])
+        unlink(state, zone, granule, order, before)
+        push_last(state, zone, granule, order, migratetype)
+        granule += np.int64(1) << order
+    set_type(state, start, np.int64(state.block_order), migratetype)
+
+
+@kernel
+def take_off(state, zone, granule, head):
+    """take_page_off_buddy, break_down_buddy_pages: one granule out of the free block at `head`."""
+    order, migratetype = np.int64(state.frames[head]["order"]), type_of(state, head)
+    unlink(state, zone, head, order, migratetype)
+    state.zones[zone]["free"] -= 1
+    while order > 0:  # the half that holds it is split on, the other goes back
+        order -= 1
+        half = head + (np.int64(1) << order)
+        if granule >= half:
+            push(state, zone, head, order, migratetype)
+            head = half
+        else:
+            push(state, zone, half, order, migratetype)

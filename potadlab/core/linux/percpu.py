@@ -1,0 +1,213 @@
+"""Per-CPU lists: struct per_cpu_pages of each zone, orders 0 to 3 and the pageblock's.
+
+`rmqueue_pcplist`, `nr_pcp_alloc`, `free_unref_page_commit`, `nr_pcp_high`, `nr_pcp_free`,
+`free_pcppages_bulk`.  The lock is never contended here.  `high` does not decay by time (vmstat's
+decay_pcp_high), and no reclaim lowers it (ZONE_RECLAIM_ACTIVE, ZONE_BELOW_HIGH): an allocator
+sees neither clock nor kswapd.
+"""
+
+import numpy as np
+
+from .._jit import inlined, kernel
+from ..layout import NONE
+from .fallback import claim_block, steal
+from .lists import give, smallest
+from .state import (
+    BATCH_SCALE_MAX,
+    CACHED,
+    COSTLY_ORDER,
+    MOVABLE,
+    NO_HEAD,
+    PCP_LISTS,
+    PCP_TYPES,
+    type_of,
+)
+
+
+@inlined
+def has_list(state, order):
+    """pcp_allowed_order."""
+    return state.cpus > 0 and (order <= COSTLY_ORDER or order == state.block_order)
+
+
+@inlined
+def index_of(order, migratetype):
+    """order_to_pindex; CMA's pages lie among the movable ones."""
+    if order > COSTLY_ORDER:
+        return np.int64(PCP_TYPES * (COSTLY_ORDER + 1) + (migratetype == MOVABLE))
+    return PCP_TYPES * order + (migratetype if migratetype < PCP_TYPES else np.int64(MOVABLE))
+
+
+@inlined
+def _order_at(state, index):
+    last = PCP_TYPES * (COSTLY_ORDER + 1)
+    return np.int64(index // PCP_TYPES) if index < last else np.int64(state.block_order)
+
+
+@inlined
+def pop(state, at, pcp, order):
+    """The block at the head of pcp_lists[at], or NONE."""
+    here = state.pcp_lists[at]
+    granule = np.int64(here["first"])
+    if granule != NONE:
+        frame = state.frames[granule]
+        after = frame["next"]
+        here["first"] = after
+        if after == NONE:
+            here["last"] = NONE
+        else:
+            state.frames[after]["prev"] = NONE
+        here["blocks"] -= 1
+        frame["use"] = NO_HEAD
+        pcp["count"] -= np.int64(1) << order
+    return granule
+
+
+@inlined
+def push(state, zone, cpu, granule, order):
+    """free_unref_page_commit: to the head of its list; some go back if there are too many now."""
+    number = zone * state.cpus + cpu
+    pcp = state.pcps[number]
+    pcp["alloc_factor"] >>= 1
+    index = index_of(order, type_of(state, granule))
+    here, frame = state.pcp_lists[number * PCP_LISTS + index], state.frames[granule]
+    first = here["first"]
+    frame["next"], frame["prev"] = first, NONE
+    frame["use"], frame["order"] = CACHED, order
+    if first == NONE:
+        here["last"] = granule
+    else:
+        state.frames[first]["prev"] = granule
+    here["first"] = granule
+    here["blocks"] += 1
+    pcp["count"] += np.int64(1) << order
+    batch = state.zones[zone]["batch"]
+    high_order = order > 0 and order <= COSTLY_ORDER
+    all_back = high_order and pcp["free_count"] >= batch and pcp["freed_high_order"] != 0
+    pcp["freed_high_order"] = high_order
+    if pcp["free_count"] < batch << BATCH_SCALE_MAX:
+        pcp["free_count"] += np.int64(1) << order
+    if all_back or pcp["count"] >= pcp["high"]:
+        _trim(state, zone, cpu, index, all_back)
+
+
+@kernel
+def _trim(state, zone, cpu, index, all_back):
+    """nr_pcp_high and nr_pcp_free: how many are too many, and back with them."""
+    pcp, own = state.pcps[zone * state.cpus + cpu], state.zones[zone]
+    batch, high = np.int64(own["batch"]), np.int64(pcp["high"])
+    most = batch << BATCH_SCALE_MAX
+    if all_back:
+        pcp["high"] = max(high - most, np.int64(own["high_min"]))
+        give_back(state, zone, cpu, min(np.int64(pcp["count"]), most), index)
+        return
+    if own["high_min"] != own["high_max"]:
+        needed = np.int64(pcp["free_count"]) + batch
+        if high < needed:
+            pcp["high"] = min(max(needed, np.int64(own["high_min"])), np.int64(own["high_max"]))
+    count = np.int64(1)
+    if high >= batch:
+        count = min(max(np.int64(pcp["free_count"]), batch), max(high - batch, batch))
+    give_back(state, zone, cpu, count, index)
+
+
+@kernel
+def give_back(state, zone, cpu, count, index):
+    """free_pcppages_bulk: `count` granules from the tails, round robin from list `index` on.
+
+    Returns how many blocks.
+    """
+    number = zone * state.cpus + cpu
+    pcp, blocks = state.pcps[number], np.int64(0)
+    count, index = min(np.int64(pcp["count"]), count), index - 1
+    while count > 0:
+        index = index + 1 if index + 1 < PCP_LISTS else np.int64(0)
+        here, order = state.pcp_lists[number * PCP_LISTS + index], _order_at(state, index)
+        while count > 0 and here["last"] != NONE:
+            granule = np.int64(here["last"])
+            frame = state.frames[granule]
+            before = frame["prev"]
+            here["last"] = before
+            if before == NONE:
+                here["first"] = NONE
+            else:
+                state.frames[before]["next"] = NONE
+            here["blocks"] -= 1
+            frame["use"] = NO_HEAD
+            pcp["count"] -= np.int64(1) << order
+            count -= np.int64(1) << order
+            blocks += 1
+            give(state, zone, granule, order, False)
+    return blocks
+
+
+@kernel
+def drain_all(state):
+    """drain_all_pages; returns how many blocks went back."""
+    blocks = np.int64(0)
+    for zone in range(len(state.zones)):
+        for cpu in range(state.cpus):
+            count = np.int64(state.pcps[zone * state.cpus + cpu]["count"])
+            blocks += give_back(state, zone, cpu, count, np.int64(0))
+    return blocks
+
+
+@kernel
+def refill_count(state, zone, pcp, order):
+    """nr_pcp_alloc: how many blocks to take from the zone at once."""
+    own = state.zones[zone]
+    batch, high_max = np.int64(own["batch"]), np.int64(own["high_max"])
+    high = np.int64(pcp["high"])
+    if high < batch:
+        return np.int64(1)
+    count = batch if order > 0 else batch << pcp["alloc_factor"]
+    if own["high_min"] != high_max:
+        high = min(high + count, high_max)
+        pcp["high"] = high
+    if order == 0:
+        most = max(high - np.int64(pcp["count"]) - batch, batch)
+        if count <= most and pcp["alloc_factor"] < BATCH_SCALE_MAX:
+            pcp["alloc_factor"] += 1
+        count = min(count, most)
+    return max(count >> order, np.int64(2)) if count > 1 else count
+
+
+@kernel
+def refill(state, zone, order, migratetype, whole_blocks, count, at):
+    """rmqueue_bulk: `count` blocks from the zone to the tail of pcp_lists[at]; how many it were.
+
+    at NONE: one block, which is returned.  whole_blocks: ALLOC_NOFRAGMENT, take over pageblocks
+    only, steal nothing.  Once it steals, it steals the rest (rmqueue_mode).
+    """
+    stealing, order_min = False, order
+    if whole_blocks and order < state.block_order:
+        order_min = np.int64(state.block_order)
+    for done in range(count):
+        granule = np.int64(NONE)
+        if not stealing:
+            granule = smallest(state, zone, order, migratetype)
+            if granule == NONE and state.migratetypes != 0:
+                granule = claim_block(state, zone, order, migratetype, order_min)
+        if granule == NONE and state.migratetypes != 0 and not whole_blocks:
+            granule = steal(state, zone, order, migratetype)
+            stealing = True
+        if at == NONE:
+            return granule
+        if granule == NONE:
+            return np.int64(done)
+        _append(state, at, granule, order)
+    return np.int64(count)
+
+
+@inlined
+def _append(state, at, granule, order):
+    here, frame = state.pcp_lists[at], state.frames[granule]
+    last = here["last"]
+    frame["next"], frame["prev"] = NONE, last
+    frame["use"], frame["order"] = CACHED, order
+    if last == NONE:
+        here["first"] = granule
+    else:
+        state.frames[last]["next"] = granule
+    here["last"] = granule
+    here["blocks"] += 1

@@ -1,0 +1,196 @@
+"""The records of Linux's page allocator, and how a zone's numbers come from its size."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .._jit import inlined, kernel
+from ..layout import NONE
+from ..mapped import mapped
+
+ORDER_MAX = 10  # MAX_PAGE_ORDER: 4 MiB of 4 KiB pages
+UNMOVABLE, MOVABLE, RECLAIMABLE, CMA = 0, 1, 2, 3  # Linux's HIGHATOMIC and ISOLATE are not here
+TYPES = 4
+PCP_TYPES = 3  # MIGRATE_PCPTYPES: those that have per-CPU lists, and merge with one another
+NO_MARKS, ZONE_MARKS, ALL_MARKS = 0, 1, 2  # how far watermarks are kept
+
+_FIELDS = {  # where Linux 6.12 (x86-64) has them
+    "next": ("i8", 8),  # buddy_list, pcp_list: following block of the list, or NONE
+    "prev": ("i8", 16),  # (of a tail, `next` is compound_head: the head's granule, + 1)
+    "mapping": ("i8", 24),  # of a tail TAIL_MAPPING
+    "order": ("i1", 40),  # private: of the block that starts here
+    "use": ("i1", 48),  # page_type: one of the four below
+    "poisoned": ("i1", 49),  # PG_hwpoison
+    "released": ("i1", 50),  # pinned, and released meanwhile
+    "movable": ("i1", 51),  # PG_lru, or a movable page's mapping
+    "pins": ("i4", 52),  # refcount, but for the owner's own
+}
+FRAME = np.dtype(  # one per granule, 64 bytes: struct page
+    {
+        "names": list(_FIELDS),
+        "formats": [format for format, _ in _FIELDS.values()],
+        "offsets": [offset for _, offset in _FIELDS.values()],
+        "itemsize": 64,
+    }
+)
+NO_HEAD, FREE, LIVE, CACHED = 0, 1, 2, 3
+TAIL_MAPPING = 0x400
+
+ZONE = np.dtype(
+    [
+        ("start", "i8"),
+        ("end", "i8"),
+        ("free", "i8"),  # NR_FREE_PAGES: in the free lists; what per-CPU lists hold is not
+        ("managed", "i8"),  # granules in service
+        ("min", "i8"),  # watermarks, the zone's lowmem_reserve added
+        ("low", "i8"),
+        ("batch", "i8"),  # of the per-CPU lists
+        ("high_min", "i8"),
+        ("high_max", "i8"),
+    ]
+)
+LIST = np.dtype([("first", "i8"), ("last", "i8"), ("blocks", "i8")])
+PCP = np.dtype(
+    [  # struct per_cpu_pages, of a zone and CPU
+        ("count", "i8"),  # granules it holds
+        ("high", "i8"),  # it gives some back at so many
+        ("free_count", "i8"),  # granules released lately, halved at each allocation
+        ("alloc_factor", "i8"),  # log2 of how much the next refill grows, halved at each release
+        ("freed_high_order", "i8"),  # PCPF_PREV_FREE_HIGH_ORDER
+    ]
+)
+ONLINE, POISONED = 0, 1  # places in `counts`
+
+
+class BuddyState(NamedTuple):
+    lists: np.ndarray  # LIST[(zone * orders + order) * TYPES + type]
+    frames: np.ndarray  # FRAME[granule]
+    zones: np.ndarray  # ZONE[zone]  in order of trial
+    types: np.ndarray  # u1[pageblock]  its migratetype
+    votes: np.ndarray  # i4[pageblock, PCP_TYPES]  granules live at the start
+    pcps: np.ndarray  # PCP[zone * cpus + cpu]
+    pcp_lists: np.ndarray  # LIST[(zone * cpus + cpu) * PCP_LISTS + index]
+    counts: np.ndarray  # i8[2]  CPUs seen; failed granules
+    kind_types: np.ndarray  # u1[kind]  migratetype of a request that tells none
+    kind_movable: np.ndarray  # u1[kind]
+    cpus: int  # with lists of their own; 0: none
+    orders: int  # MAX_PAGE_ORDER + 1
+    block_order: int  # of a pageblock
+    page_shift: int
+    tails: int  # 0: tails of compound pages are left alone
+    migratetypes: int  # 0: all is MOVABLE
+    watermarks: int
+
+
+PCP_LISTS = 14  # NR_PCP_LISTS: three types of orders 0 to 3, and two of the pageblock's order
+COSTLY_ORDER = 3  # PAGE_ALLOC_COSTLY_ORDER
+BATCH_SCALE_MAX = 5  # CONFIG_PCP_BATCH_SCALE_MAX
+HIGH_FRACTION = 8  # high_max is an eighth of a zone's pages, shared by the CPUs
+
+
+def new(
+    zones: np.ndarray,
+    kinds: np.ndarray,
+    cpus: int,
+    tails: int,
+    migratetypes: int,
+    watermarks: int,
+    order_max: int,
+    page_shift: int,
+) -> BuddyState:
+    """A state over `zones` with nothing in service."""
+    granules = int(zones.max()) + 1
+    block_order = min(page_shift - 3, order_max)  # pageblock_order: of a PMD, 8-byte entries
+    lists, pcp_lists = (
+        np.zeros(count, LIST)
+        for count in (len(zones) * (order_max + 1) * TYPES, len(zones) * max(cpus, 1) * PCP_LISTS)
+    )
+    for each in (lists, pcp_lists):
+        each["first"], each["last"] = NONE, NONE
+    table = np.zeros(len(zones), ZONE)
+    table["start"], table["end"] = zones[:, 0], zones[:, 1]
+    types = mapped((granules >> block_order) + 1, "u1")
+    return BuddyState(
+        lists, mapped(granules, FRAME), table, types,
+        mapped(len(types) * PCP_TYPES, "i4").reshape(-1, PCP_TYPES),
+        np.zeros(len(zones) * max(cpus, 1), PCP), pcp_lists, np.zeros(2, np.int64),
+        kinds["migratetype"].copy(), kinds["movable"].copy(),
+        cpus, order_max + 1, block_order, page_shift, tails, migratetypes, watermarks,
+    )  # fmt: skip
+
+
+@inlined
+def zone_of(state, granule):
+    for zone in range(len(state.zones)):
+        if state.zones[zone]["start"] <= granule < state.zones[zone]["end"]:
+            return np.int64(zone)
+    return np.int64(NONE)
+
+
+@inlined
+def type_of(state, granule):
+    """get_pfnblock_migratetype: of the pageblock; XOR MOVABLE, as untouched memory is MOVABLE."""
+    if state.migratetypes == 0:
+        return np.int64(MOVABLE)
+    return np.int64(state.types[granule >> state.block_order] ^ MOVABLE)
+
+
+@kernel
+def set_type(state, granule, order, migratetype):
+    """change_pageblock_range: of all pageblocks that the block touches."""
+    first = granule >> state.block_order
+    last = (granule + (np.int64(1) << order) - 1) >> state.block_order
+    for block in range(first, last + 1):
+        state.types[block] = migratetype ^ MOVABLE
+
+
+@inlined
+def wanted_type(state, kind, group):
+    """Migratetype of a request: as it says (1 and up), else as its kind usually is."""
+    if state.migratetypes == 0:
+        return np.int64(MOVABLE)
+    if group > 0:
+        return min(np.int64(group) - 1, np.int64(PCP_TYPES - 1))
+    return np.int64(state.kind_types[kind])
+
+
+@kernel
+def measure_zones(state):
+    """Watermarks and per-CPU limits from the zones' sizes, as after boot or memory hotplug.
+
+    init_per_zone_wmark_min and khugepaged's set_recommended_min_freepages, __setup_per_zone_wmarks
+    (watermark_scale_factor 10), setup_per_zone_lowmem_reserve (ratio 256), zone_batchsize,
+    zone_highsize (high_min from the low watermark, high_max an eighth).
+    """
+    total, populated = np.int64(0), np.int64(0)
+    for zone in range(len(state.zones)):
+        total += state.zones[zone]["managed"]
+        populated += state.zones[zone]["managed"] > 0
+    smallest = _min_free(state, total, populated)
+    above, cpus = np.int64(0), max(state.counts[ONLINE], np.int64(1))
+    for number in range(len(state.zones)):
+        zone = state.zones[number]
+        managed = np.int64(zone["managed"])
+        lowest = smallest * managed // max(total, np.int64(1))
+        low = lowest + max(lowest // 4, managed // 1000)
+        zone["min"], zone["low"] = lowest + above // 256, low + above // 256
+        above += managed
+        batch = max(min(managed >> 10, np.int64(1 << 20 >> state.page_shift)) // 4, np.int64(1))
+        power = np.int64(1)
+        while power * 2 <= batch + batch // 2:
+            power *= 2
+        batch = max(power - 1, np.int64(1))
+        zone["batch"] = batch
+        zone["high_min"] = max(low // cpus, batch * 4)
+        zone["high_max"] = max(managed // HIGH_FRACTION // cpus, batch * 4)
+
+
+@kernel
+def _min_free(state, total, populated):
+    """min_free_kbytes, in granules; with transparent huge pages, as distributions have it."""
+    kib_shift = state.page_shift - 10
+    kib = total << kib_shift if kib_shift >= 0 else total >> -kib_shift
+    usual = min(max(np.int64(np.sqrt(np.float64(16 * kib))), np.int64(128)), np.int64(262144))
+    usual = usual >> kib_shift if kib_shift >= 0 else usual << -kib_shift
+    huge = populated * (2 + PCP_TYPES * PCP_TYPES) << state.block_order
+    return max(usual, min(huge, total // 20))
