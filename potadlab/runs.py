@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_right
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,7 @@ from .core.allocators import Allocator, Chosen
 from .core.interface import check
 from .core.layout import BLOCK, EVENT, MOVE, NONE, POISON, Flag, Outcome, Verb
 from .core.mapped import mapped
-from .core.meter import COST, metering
+from .core.meter import COST, Metering, metering
 from .core.replay import begin, replay
 from .errors import UnknownName
 from .grouping import groups_of
@@ -93,6 +94,11 @@ def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float
     return state, events, moves[:moved].copy(), time.perf_counter() - before
 
 
+def _metering(picked: Chosen, state: Any) -> AbstractContextManager[Metering]:
+    allocator = picked.allocator
+    return metering(state, allocator.guards, left_out=allocator.uncounted)
+
+
 def count_lines(spec: str, case: Case, cpus: int | None = None) -> tuple[Lines, np.ndarray]:
     """(what the ops cost in cache lines, EVENT[] with the lines of each op) of a metered replay.
 
@@ -103,7 +109,7 @@ def count_lines(spec: str, case: Case, cpus: int | None = None) -> tuple[Lines, 
     groups = _groups(spec, case)
     events, costs = np.zeros(len(case.ops), EVENT), np.zeros(len(case.ops), COST)
     rest = (groups, where, events, case.moves(), case.room(), case.zones)
-    with metering(state, picked.allocator.guards) as now:
+    with _metering(picked, state) as now:
         replay(now.state, case.ops, *rest, run=now.runner(costs))
         return lines.summed(case.ops, events, costs, now.lines_by_array()), events
 
@@ -126,7 +132,7 @@ def touched_by(spec: str, case: Case, index: int) -> list[Touched]:
     events, groups, zones = np.zeros(after, EVENT), _groups(spec, case), case.zones
     rest = (case.moves(), case.room(), zones)
     moved = replay(state, case.ops[:index], groups, where, events, *rest)
-    with metering(state, picked.allocator.guards) as now:
+    with _metering(picked, state) as now:
         run, rest = now.runner(np.zeros(1, COST)), (rest[0][moved:], *rest[1:])
         one = (case.ops[index:after], groups[index:after], where, events[index:after])
         replay(now.state, *one, *rest, run=run)

@@ -30,6 +30,20 @@ class Size(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class Numbers(click.ParamType):
+    """Whole numbers with commas between, such as 1,2,8, each once, in their order."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(dict.fromkeys(int(part) for part in value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r}: write whole numbers with commas between, as 1,2,8", param, ctx)
+
+
 json_option = click.option(
     "--json",
     "as_json",

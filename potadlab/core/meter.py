@@ -13,7 +13,7 @@ access of one of them to its last the lock is held, and the lines touched meanwh
 op does before and after (a front cache, the block's own record, compound tails) does not.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -347,15 +347,18 @@ def metering(
     guards: Mapping[str, Guard] | None = None,
     cache_bytes: int = CACHE_BYTES,
     ways: int = CACHE_WAYS,
+    left_out: Sequence[str] = (),
 ) -> Iterator[Metering]:
     """Meter what is done with `.state`, over the memory of `state`; one at a time in a process.
 
-    guards: which arrays the allocator's lock guards, by name.  Raises RuntimeError under
-    NUMBA_DISABLE_JIT=1, where nothing can be seen.
+    guards: which arrays the allocator's lock guards, by name; left_out: arrays that do not count.
+    Raises RuntimeError under NUMBA_DISABLE_JIT=1, where nothing can be seen.
     """
     if not metered.AVAILABLE:
         raise RuntimeError("lines can be counted in compiled kernels only: unset NUMBA_DISABLE_JIT")
     arrays = arrays_of(state)
+    for name in left_out:
+        del arrays[name]
     with metered.BUSY:
         metered.LOGGED[0] = 0
         meter = new(arrays, guards or {}, cache_bytes, ways)

@@ -1,12 +1,15 @@
 """What ops cost in cache lines, summed up: by verb, by structure, under the lock."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..core.layout import Outcome, Verb
-from ..core.meter import COST
+from ..core.lookups import READ_ONLY
+from ..core.meter import COST, metering
+from .latency import addresses_in, filled_with, outermost
 
 VERBS = {"allocate": Verb.ALLOCATE, "release": Verb.RELEASE}
 _LINES_MAX = 1 << 12  # of the counts for a figure; more is counted as that
@@ -40,6 +43,12 @@ class Lines:
     def of(self, verb: str) -> VerbLines:
         """By the name of the verb."""
         return self.allocate if verb == "allocate" else self.release
+
+    def per_op(self, what: str) -> float:
+        """A mean of VerbLines over all ops, allocations and releases alike; 0 for no ops."""
+        both = self.allocate, self.release
+        total = sum(float(getattr(each, what)) * each.ops for each in both)
+        return total / max(sum(each.ops for each in both), 1)
 
 
 def summed(
@@ -115,3 +124,44 @@ class LookupLines:
     misses: float
     insert: float | None
     erase: float | None
+
+
+def of_lookups(
+    blocks: np.ndarray, granules: int, names: Sequence[str], seed: int = 1, count: int = 1 << 15
+) -> dict[str, LookupLines]:
+    """Fill each lookup with `blocks` (BLOCK[]), then count lines at random addresses inside them.
+
+    `count` lookups, as many blocks erased and stored again; the cache begins empty.
+    """
+    blocks = outermost(blocks)
+    if len(blocks) == 0:
+        return {}
+    addresses = addresses_in(blocks, seed, count)
+    dice = np.random.default_rng(seed)
+    chosen = blocks[dice.permutation(len(blocks))[:count]]
+    return {name: _lookup_lines(name, blocks, granules, addresses, chosen) for name in names}
+
+
+def _lookup_lines(
+    name: str, blocks: np.ndarray, granules: int, addresses: np.ndarray, chosen: np.ndarray
+) -> LookupLines:
+    with metering(filled_with(name, blocks, granules)) as now:
+        found = now.locate(addresses)
+        erased = stored = None
+        if name not in READ_ONLY:
+            erased, stored = _mean(now.erase(chosen)["lines"]), _mean(now.store(chosen)["lines"])
+    return LookupLines(_mean(found["lines"]), _mean(found["misses"]), stored, erased)
+
+
+def lookup_figures(found: LookupLines) -> dict[str, Any]:
+    """As `potadlab replay --json` names them."""
+    updates = {"insert": found.insert, "erase": found.erase}
+    return {
+        "lines": round(found.lookup, 3),
+        "misses": round(found.misses, 4),
+        "update_lines": {what: _rounded(lines) for what, lines in updates.items()},
+    }
+
+
+def _rounded(lines: float | None) -> float | None:
+    return None if lines is None else round(lines, 3)

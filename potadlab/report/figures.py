@@ -13,15 +13,20 @@ import numpy as np
 
 from .. import __version__
 from ..core.layout import Verb
+from ..metrics import lines
 from ..metrics.latency import Latency
 from ..runs import chosen
 from ..session import Session
 from ..units import MIB
+from . import meters
+from .meters import Meters
 
 Times = dict[str, dict[str, float]]  # by allocator: {"median", "best", "null"} in ns per op
 
 
-def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[str, Any]:
+def as_dict(
+    session: Session, times: Times, latencies: list[Latency], counted: Meters
+) -> dict[str, Any]:
     """One replayed trace as plain numbers and names."""
     space = session.space
     return {
@@ -29,8 +34,13 @@ def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[st
         "machine": machine(),
         "trace": session.trace.info(),
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
-        "runs": [run_figures(session, name, times) for name in session.names],
-        "lookups": [lookup_figures(found) for found in latencies],
+        "runs": [
+            run_figures(session, name, times) | meters.figures(counted, name)
+            for name in session.names
+        ],
+        "lookups": [
+            lookup_figures(found) | _lookup_lines(counted, found.lookup) for found in latencies
+        ],
     }
 
 
@@ -89,6 +99,10 @@ def _unusable(free_blocks: list[int], order: int) -> float:
     """Share of free memory that is not in blocks of at least `order`; 1 if nothing is free."""
     free = [count << size for size, count in enumerate(free_blocks)]
     return round(1 - sum(free[order:]) / sum(free), 4) if any(free) else 1.0
+
+
+def _lookup_lines(counted: Meters, name: str) -> dict[str, Any]:
+    return lines.lookup_figures(counted.lookups[name]) if name in counted.lookups else {}
 
 
 def _rounded(ns: float | None) -> float | None:

@@ -309,7 +309,8 @@ def replayed(name, watch):
     if not watch:
         replay(state, OPS, *rest)
         return events, None
-    with metering(state) as now:
+    allocator = ALLOCATORS[name]
+    with metering(state, allocator.guards, left_out=allocator.uncounted) as now:
         costs = np.zeros(len(OPS), COST)
         replay(now.state, OPS, *rest, run=now.runner(costs))
     return events, costs

@@ -34,6 +34,7 @@ class Allocator:
     cpus: str = ""  # the option that says how many CPUs have something of their own
     # which arrays the lock of a zone guards; one not named: whenever it is written
     guards: Mapping[str, Guard] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()  # arrays of the model's own, which what it models has not
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ ALLOCATORS = {
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
         cpus="pcp",
         guards=_BUDDY_GUARDS,
+        uncounted=("votes", "counts", "kind_types", "kind_movable"),
     ),
     "llfree": Allocator(
         llfree.new,
