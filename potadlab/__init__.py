@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .traces import Snapshot, Trace, import_file
     from .traces.recording import record
     from .units import Space
+    from .workloads import generate
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ __all__ = [
     "UnknownName",
     "age_swap",
     "datasets",
+    "generate",
     "import_file",
     "lab",
     "record",
@@ -78,6 +80,7 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "Trace": ("potadlab.traces", "Trace"),
     "age_swap": ("potadlab.ageing", "age_swap"),
     "datasets": ("potadlab.bundled", "datasets"),
+    "generate": ("potadlab.workloads", "generate"),
     "import_file": ("potadlab.traces", "import_file"),
     "lab": ("potadlab.dashboard", None),
     "record": ("potadlab.traces.recording", "record"),

@@ -148,6 +148,11 @@ def touched_by(spec: str, case: Case, index: int) -> list[Touched]:
         ]
 
 
+def events_of(spec: str, case: Case) -> np.ndarray:
+    """EVENT[]: what comes of the ops, and nothing else."""
+    return _replayed(spec, case)[1]
+
+
 def replay_seconds(spec: str, case: Case) -> float:
     """Seconds that replaying the ops takes, the start not counted."""
     return _replayed(spec, case)[3]

@@ -16,6 +16,7 @@ from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
 from .kinds import KIND, KINDS
+from .metrics.distance import Distance, distance
 from .runs import Case, chosen, run_allocator
 from .traces.trace import Trace
 from .units import KIB, Space, format_size
@@ -253,6 +254,24 @@ class Session:
             steps=steps,
             words=_claim_words(name, outcome),
         )
+
+    # ---- against the truth ----
+
+    def distances(self) -> list[Distance]:
+        """How far each allocator's free memory is from that of `recorded`, by order, over time.
+
+        Empty where `recorded` is not among them, or alone.
+        """
+        recorded = [name for name in self.names if chosen(name).allocator.needs_record]
+        if not recorded:
+            return []
+        truth = self.runs[recorded[0]].census.free_blocks
+        order_max = chosen(recorded[0]).order_max or len(truth[0]) - 1
+        found = {name: self.runs[name].census for name in self.names if name not in recorded}
+        return [
+            distance(name, census.time_ns, census.free_blocks, truth, order_max)
+            for name, census in found.items()
+        ]
 
     def _check_moment(self, index: int) -> None:
         if not 0 <= index <= self.length:

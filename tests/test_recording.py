@@ -22,6 +22,7 @@ from potadlab.traces import Snapshot
 from potadlab.traces.recording import Memory, record, tracefs
 from potadlab.traces.recording.script import SCRIPT
 from potadlab.traces.recording.stream import Stream, Symbols
+from potadlab.traces.snapshot import runs_of
 from potadlab.units import MIB
 
 REQUIRED = os.environ.get("POTADLAB_TRACEFS") == "required"
@@ -417,7 +418,7 @@ def test_memory_of_files(bare_machine, tmp_path):
     assert memory.metadata["zones"] == {"DMA": [1, 4096], "Normal": [32768, 131072]}
     assert memory.metadata["buddyinfo"] == {"DMA": [1, 0, 2]}
     assert memory.metadata["mapped_pages"] == {"anon order-0": {"mapped": 1, "shared": 0}}
-    start, pages, kind = memory.runs()
+    start, pages, kind = runs_of(memory.kinds)
     assert list(zip(start.tolist(), pages.tolist(), kind.tolist(), strict=True)) == [
         (0, 100, 1),
         (100, 1, 2),

@@ -10,10 +10,11 @@ import click
 
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
+from .generating import generate
 from .opening import lab
 from .recording import record, snapshot
 from .replaying import replay
-from .traces import import_text, info
+from .traces import cut, diff, import_text, info
 
 DEBUG = "POTADLAB_DEBUG"
 
@@ -57,5 +58,5 @@ def program() -> None:
     """
 
 
-for _command in (replay, info, import_text, record, snapshot, lab):
+for _command in (replay, info, import_text, cut, diff, record, snapshot, generate, lab):
     program.add_command(_command)

@@ -1,6 +1,7 @@
 """What commands share: arguments, files that appear when they are whole, a progress bar."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,23 @@ class Numbers(click.ParamType):
             return tuple(dict.fromkeys(int(part) for part in value.split(",")))
         except ValueError:
             self.fail(f"{value!r}: write whole numbers with commas between, as 1,2,8", param, ctx)
+
+
+_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+class Duration(click.ParamType):
+    """A time such as 30s, 500ms or 2m, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        if isinstance(value, float):
+            return value
+        told = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|min|m|h|)\s*", str(value))
+        if told is None:
+            self.fail(f"{value!r} is no time: write it as 30s, 500ms or 2m", param, ctx)
+        return float(told[1]) * _SECONDS[told[2]]
 
 
 json_option = click.option(

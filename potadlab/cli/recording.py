@@ -1,36 +1,18 @@
 """This machine: `potadlab record`, `snapshot`."""
 
-import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ..errors import PotadError
 from . import parts
 
-_SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
-class Duration(click.ParamType):
-    """A time such as 30s, 500ms or 2m, in seconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        if isinstance(value, float):
-            return value
-        told = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|min|m|h|)\s*", str(value))
-        if told is None:
-            self.fail(f"{value!r} is no time: write it as 30s, 500ms or 2m", param, ctx)
-        return float(told[1]) * _SECONDS[told[2]]
-
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("target", metavar="OUT.parquet", required=False)
 @click.argument("command", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
-@click.option("--for", "seconds", type=Duration(), help="How long, such as 30s or 2m.")
+@click.option("--for", "seconds", type=parts.Duration(), help="How long, such as 30s or 2m.")
 @click.option("--owners", is_flag=True, help="Record the kernel's call stacks: who allocates.")
 @click.option("--names", is_flag=True, help="Keep names and numbers of processes.")
 @click.option("--buffer", type=parts.Size(), help="Ring buffer of each CPU, such as 64MiB.")

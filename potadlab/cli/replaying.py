@@ -145,6 +145,7 @@ def _show(runs: "list[Run]") -> None:
         console.width = 160  # a file or pipe has no edge to wrap at
     for run in runs:
         console.print(run.table())
-        for more in filter(None, [run.lines_table(), run.cpus_table(), run.lookup_table()]):
+        more = (run.lines_table(), run.cpus_table(), run.distance_table(), run.lookup_table())
+        for further in filter(None, more):
             console.print()
-            console.print(more)
+            console.print(further)

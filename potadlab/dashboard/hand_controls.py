@@ -12,9 +12,11 @@ _NOT_ASKED = ("poison", "descriptor")  # kinds that nobody allocates
 
 
 def _text(value: str, text: str, width: str) -> widgets.Text:
+    """Told when left, not key by key: a click could overtake keys that wait for a busy kernel."""
     return widgets.Text(
         value,
         description=text,
+        continuous_update=False,
         layout=widgets.Layout(width=width, flex="0 0 auto"),
         style={"description_width": "initial"},
     )

@@ -2,6 +2,6 @@
 
 from .page import html_page
 from .run import Progress, Run, replay
-from .table import info_table
+from .table import difference_table, info_table
 
-__all__ = ["Progress", "Run", "html_page", "info_table", "replay"]
+__all__ = ["Progress", "Run", "difference_table", "html_page", "info_table", "replay"]

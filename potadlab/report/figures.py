@@ -29,13 +29,16 @@ def as_dict(
 ) -> dict[str, Any]:
     """One replayed trace as plain numbers and names."""
     space = session.space
+    off = {found.allocator: found for found in session.distances()}
     return {
         "potadlab": __version__,
         "machine": machine(),
         "trace": session.trace.info(),
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
         "runs": [
-            run_figures(session, name, times) | meters.figures(counted, name)
+            run_figures(session, name, times)
+            | meters.figures(counted, name)
+            | ({"distance": off[name].as_dict()} if name in off else {})
             for name in session.names
         ],
         "lookups": [

@@ -17,7 +17,17 @@ from bokeh.resources import Resources
 from .. import __version__
 from ..metrics.lines import VERBS
 from ..session import Session
-from ..views import descriptors, latency, lines, orders, regions, sharing, theme, timeline
+from ..views import (
+    descriptors,
+    distance,
+    latency,
+    lines,
+    orders,
+    regions,
+    sharing,
+    theme,
+    timeline,
+)
 from . import figures, table
 from .meters import Meters
 
@@ -76,9 +86,21 @@ def _section(run: "Run", moments: int) -> str:
         slider=divs["slider"],
         maps="".join(_card(divs[name]) for name in maps),
         figures="".join(_card(divs[name]) for name in others),
+        distances=_distances(session),
         lookup_note=escape(table.LOOKUP_CAPTION),
         lookups=_html_table(table.lookup_rows(run.latencies, run.meters.lookups)),
         script=script,
+    )
+
+
+def _distances(session: Session) -> str:
+    """The table of distances from the record, where there is one."""
+    if not session.distances():
+        return ""
+    return (
+        f"<h3>{escape(table.DISTANCE_TITLE)}</h3>\n"
+        f'<p class="note">{escape(table.DISTANCE_CAPTION)}</p>\n'
+        + _html_table(table.distance_rows(session))
     )
 
 
@@ -154,6 +176,10 @@ def _figures(run: "Run", marker: ColumnDataSource) -> Iterator[tuple[str, Any]]:
     for name, free in found.items():
         title = f"Free memory by block size: {name}"
         yield title, orders.draw(title, orders.source(free), seconds, top, marker)
+    off = session.distances()
+    if off:
+        yield "distance", distance.draw(off, seconds, marker)
+        yield "distance by size", distance.draw_sizes(off, granule_bytes)
     yield "descriptors", descriptors.draw(_descriptor_columns(session), seconds, marker)
     if run.latencies:
         yield "latency", latency.draw(run.latencies)
@@ -267,6 +293,7 @@ block share one, blocks in front caches keep theirs); their sum with the start b
 struct page for all memory in service.</p>
 <p>{kinds}</p>
 <div class="cards">{figures}</div>
+{distances}
 <h3>From an address to kind, order and owner</h3>
 <p class="note">{lookup_note}</p>
 {lookups}

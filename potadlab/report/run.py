@@ -16,6 +16,7 @@ from ..metrics.latency import Latency
 from ..session import Session
 from ..traces import Trace
 from ..units import Space
+from ..views import distance, timeline
 from ..virtual import CPUS_MAX
 from . import figures, meters, table, timing
 from .meters import Meters
@@ -58,6 +59,22 @@ class Run:
     def cpus_table(self) -> Any | None:
         """What virtual CPUs cost each other; None if none was asked for."""
         return table.cpus_table(self.meters) if self.meters.virtual else None
+
+    def distance_table(self) -> Any | None:
+        """How far each allocator is from the recorded placement; None without `recorded`."""
+        return table.distance_table(self.session) if self.session.distances() else None
+
+    def distance_figures(self) -> list[Any]:
+        """The same over time and by block size, as Bokeh figures; none without `recorded`."""
+        session = self.session
+        found = session.distances()
+        if not found:
+            return []
+        seconds, marker = max(session.time_ns(session.length) / 1e9, 1e-9), timeline.source()
+        return [
+            distance.draw(found, seconds, marker),
+            distance.draw_sizes(found, session.space.granule_bytes),
+        ]
 
     def at(self, moment: str | int) -> dict[str, np.ndarray]:
         """BLOCK[] of each allocator after `moment` ops, or at a share of them such as "50%"."""

@@ -15,6 +15,7 @@ from ..metrics.lines import Lines, LookupLines
 from ..runs import chosen
 from ..session import Session
 from ..traces import Trace
+from ..traces.difference import Difference
 from ..units import format_size
 from ..virtual import OPS
 from . import figures
@@ -42,6 +43,13 @@ CPUS_TITLE = "As many virtual CPUs, each with a copy of the trace, in one memory
 CPUS_CAPTION = (
     f"The first {OPS:,} ops of each copy, a little later than the one before; memory all "
     "free at the start, as many times as large. lines: all that an op touches."
+)
+
+DISTANCE_TITLE = "Against the recorded kernel's own placement"
+DISTANCE_CAPTION = (
+    "Share of free memory that stands in blocks of another size than in the record, over time and "
+    "at the end; beside it, how far the record moved from its own start (mean). By size: percent "
+    "more free than in the record, at the end."
 )
 
 Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
@@ -182,6 +190,26 @@ def lines_caption(meters: Meters) -> str:
     return _LINES + told
 
 
+def distance_rows(session: Session) -> Rows:
+    """One row per allocator: how far from the record, and in which sizes at the end."""
+    found = session.distances()
+    orders = found[0].signed.shape[1] if found else 0
+    sizes = [format_size(session.space.granule_bytes << order) for order in range(orders)]
+    heads = ["allocator", "mean", "worst", "end", "the record moved", *sizes]
+    return heads, [
+        [
+            one.allocator,
+            *(f"{share:.2%}" for share in (one.mean, one.worst, one.end, one.moved_mean)),
+            *(f"{100 * more:+.2f}" for more in one.signed[-1]),
+        ]
+        for one in found
+    ]
+
+
+def distance_table(session: Session) -> Table:
+    return _table(DISTANCE_TITLE, distance_rows(session), DISTANCE_CAPTION)
+
+
 def run_table(session: Session, times: figures.Times) -> Table:
     return _table(headline(session), run_rows(session, times), caption(session, times))
 
@@ -204,6 +232,21 @@ def info_table(trace: Trace) -> Table:
     found = trace.info()
     rows = [[name, str(value)] for name, value in _flat(found)]
     return _table(f"{trace.name}: {trace.events:,} events", (["count", "value"], rows))
+
+
+def difference_table(found: Difference) -> Table:
+    """What `potadlab diff` prints."""
+    rows = [
+        [one.what, *(_number(value) for value in one.values), one.ratio_words] for one in found.rows
+    ]
+    names = (f"{found.names[0]} (A)", f"{found.names[1]} (B)")
+    return _table(f"{names[0]} and {names[1]}", (["", "A", "B", "B / A"], rows), found.caption)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _flat(found: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:

@@ -189,6 +189,15 @@ def read(path: Path, wanted: Columns, what: str) -> tuple[pa.Table, dict[str, An
     return table, _metadata(path, table.schema.metadata or {}, what)
 
 
+def is_snapshot(path: Path) -> bool:
+    """Whether the file is a snapshot; of one that is nothing at all, reading tells."""
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowException, OSError):
+        return False
+    return all(name in names for name in SNAPSHOT)
+
+
 def columns(path: Path, table: pa.Table, wanted: Columns) -> dict[str, np.ndarray]:
     """The wanted columns as arrays of their types.  Raises BadTrace, naming column and row."""
     return {name: _column(path, table, name, kind) for name, kind in wanted.items()}

@@ -48,6 +48,10 @@ KIND_NAMES = {  # as the metadata of a snapshot file tells them
     **{"13": "ksm", "14": "compound, no lru (kernel)", "15": "other flagged"},
     **{"16": "uninitialised section (lazy deferred init)", "17": "zero page"},
 }
+PAGE_KINDS = {  # kind: the page kind of a single page, and of a larger block
+    **{"anon": (3, 5), "file": (4, 6), "folio": (4, 6), "slab": (2, 2), "ptdesc": (7, 7)},
+    "hugetlb": (12, 12),
+}
 FREE, _HOLE = 1, 11
 _TOLD = ("zones", "buddyinfo", "mapped_pages", "kernel", "recorded")
 _ROLES = np.array([_KINDS.get(kind, (Role.WHOLES, ""))[0] for kind in range(256)], np.uint8)
@@ -105,6 +109,13 @@ class Snapshot:
             **told,
         }
 
+    def free_pages(self, order: int) -> tuple[int, int]:
+        """(free pages, those of them in aligned free blocks of at least 2**order)."""
+        start, end = self.start[self.kind == FREE], self.end[self.kind == FREE]
+        size = 1 << order
+        whole = np.maximum(end // size - -(-start // size), 0) * size
+        return int((end - start).sum()), int(whole.sum())
+
     def words(self) -> list[str]:
         """What it holds, a line each; the first says what it is."""
         found, page_bytes = self.info(), 1 << int(self.metadata.get("page_shift", 12))
@@ -115,6 +126,12 @@ class Snapshot:
             share = f", {format_size(there * page_bytes)} of it mapped" if there else ""
             said.append(f"{format_size(pages * page_bytes):>10}  {kind}{share}")
         return said
+
+
+def runs_of(pages: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(start, pages, kind) of runs of one kind, of a kind per page."""
+    start = np.flatnonzero(np.diff(pages.astype(np.int16), prepend=-1))
+    return start, np.diff(start, append=len(pages)), pages[start]
 
 
 def runs_of_zones(zones: tuple[Zone, ...]) -> Runs:

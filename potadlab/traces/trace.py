@@ -63,7 +63,7 @@ class Trace:
         """
         path, tell = Path(path), progress or (lambda share, what: None)
         tell(0.0, "reading the trace")
-        rows, purpose, claims, metadata = _rows(path, kinds)
+        rows, purpose, claims, metadata = rows_of(path, kinds)
         place = Path(snapshot) if snapshot else find(path)
         before = Snapshot.read(place) if place else None
         if before and snapshot is None:
@@ -163,8 +163,11 @@ def _check_same_recording(path: Path, metadata: dict[str, Any], before: Snapshot
 # ---- the file -------------------------------------------------------------------------------
 
 
-def _rows(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, Claims, dict[str, Any]]:
-    """The file's allocs and frees, checked; what they were for; its claims; the metadata."""
+def rows_of(path: Path, kinds: str | Path | None) -> tuple[Rows, Purposes, Claims, dict[str, Any]]:
+    """The file's allocs and frees, checked; what they were for; its claims; the metadata.
+
+    Raises BadTrace.
+    """
     table, metadata = parquet.read(path, parquet.TRACE, "trace")
     _check_metadata(path, metadata)
     columns = parquet.columns(path, table, parquet.TRACE)

@@ -37,8 +37,9 @@ class Lab:
     folder: Path
 
     def address(self, name: str) -> str:
+        """Of a notebook in a workspace of its own: JupyterLab would open those of others beside."""
         base, _, token = self.url.partition("?")
-        return f"{base}lab/tree/{name}?{token}"
+        return f"{base}lab/workspaces/{Path(name).stem}/tree/{name}?{token}"
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,10 @@ class Page:
             self.page.wait_for_timeout(100)
         raise AssertionError(f"never true: {expression}")
 
+    def button(self, text: str):
+        """The button that says just this; its icon is a letter to those who ask by role."""
+        return self.page.locator(".potadlab button", has_text=re.compile(f"^{re.escape(text)}$"))
+
     def press(self, text: str) -> None:
         self.page.locator(".potadlab button:enabled", has_text=text).click()
 

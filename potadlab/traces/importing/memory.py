@@ -24,7 +24,7 @@ from ...core.text import ORDER_MAX, PFN_MAX
 from ...errors import BadTrace
 from .. import parquet
 from ..purpose import Kinds
-from ..snapshot import KIND_NAMES, SECTION
+from ..snapshot import KIND_NAMES, PAGE_KINDS, SECTION
 from ..trace import Progress
 from .source import Source
 
@@ -53,9 +53,6 @@ _MEANINGS = np.array([meaning for _, meaning in _FLAGS], np.uint8)
 _ANON, _COMPOUND_BITS = np.uint64(1 << 12), np.uint64(1 << 15 | 1 << 16)
 _FLAGS_END = 43  # bits above are none
 
-_OF_KIND = {  # of the table of kinds: the page kind of a single page, and of a larger block
-    **{"anon": (3, 5), "file": (4, 6), "slab": (2, 2), "ptdesc": (7, 7), "hugetlb": (12, 12)},
-}
 _ALLOCATED = re.compile(rb"Page allocated via order (\d{1,3}),")
 _PFN = re.compile(rb"PFN (0x[0-9a-fA-F]{1,16}|\d{1,19})\b")
 _FRAME = re.compile(rb"\s+([A-Za-z_][\w.]{0,200})\+0x")
@@ -195,7 +192,7 @@ def _of_owners(source: Source, kinds: Kinds, counts: dict[str, int], tell: Progr
                     known[stack] = kinds.of_stack(stack.decode("ascii", "replace"))
                 pfns.append(pfn)
                 orders.append(order)
-                single, large = _OF_KIND.get(known[stack] or "", (_PLAIN, _COMPOUND))
+                single, large = PAGE_KINDS.get(known[stack] or "", (_PLAIN, _COMPOUND))
                 meanings.append(large if order else single)
             order = -1
             if not len(pfns) % 4096:

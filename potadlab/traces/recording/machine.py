@@ -21,7 +21,7 @@ from ...core import usage
 from ...errors import CannotRecord
 from .. import parquet
 from ..importing.memory import kinds_of_flags
-from ..snapshot import FREE, KIND_NAMES, SECTION
+from ..snapshot import FREE, KIND_NAMES, SECTION, runs_of
 
 PROC = Path("/proc")
 _HOLE, _FRESH, _PLAIN = 11, 16, 0
@@ -64,16 +64,11 @@ class Memory:
 
     def write(self, path: Path) -> None:
         """A snapshot file, whole or not at all.  Raises OSError."""
-        parquet.write_snapshot(path, self.runs(), self.metadata)
+        parquet.write_snapshot(path, runs_of(self.kinds), self.metadata)
 
     def draft(self, path: Path, more: dict[str, Any]) -> parquet.Draft:
         """A snapshot file, written but not yet under its name.  Raises OSError."""
-        return parquet.draft_snapshot(path, self.runs(), self.metadata | more)
-
-    def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(start, pages, kind) of runs of one kind."""
-        start = np.flatnonzero(np.diff(self.kinds, prepend=self.kinds[:1] ^ 1))
-        return start, np.diff(start, append=len(self.kinds)), self.kinds[start]
+        return parquet.draft_snapshot(path, runs_of(self.kinds), self.metadata | more)
 
 
 def _read(path: Path) -> str:
