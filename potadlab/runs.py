@@ -26,6 +26,7 @@ from .units import Space
 # A BLOCK[] is kept this often, and any moment is one stretch of events away: about 20 ms of folding
 # for a million live blocks, and 32 MB per checkpoint kept.
 CHECKPOINT_OPS = 1 << 18
+_BEYOND = 47  # an order beyond any space
 _SERVICE = (Verb.ADD_MEMORY, Verb.FAIL, Verb.UNPOISON)
 
 
@@ -99,6 +100,17 @@ def _metering(picked: Chosen, state: Any) -> AbstractContextManager[Metering]:
     return metering(state, allocator.guards, left_out=allocator.uncounted)
 
 
+def _end_start(state: Any, case: Case) -> None:
+    """Ask for more than there can be, from the first CPU, so that what is done at the first op is.
+
+    Linux's buddy tells the migratetype of each pageblock then: 300,000 lines in thp_split.
+    """
+    op = case.ops[:1].copy()
+    op["verb"], op["order"], op["handle"] = Verb.ALLOCATE, _BEYOND, 0
+    nothing = (np.full(1, NONE), np.zeros(1, EVENT), case.moves(), case.room(), case.zones)
+    replay(state, op, np.zeros(1, np.uint8), *nothing)
+
+
 def count_lines(spec: str, case: Case, cpus: int | None = None) -> tuple[Lines, np.ndarray]:
     """(what the ops cost in cache lines, EVENT[] with the lines of each op) of a metered replay.
 
@@ -106,6 +118,7 @@ def count_lines(spec: str, case: Case, cpus: int | None = None) -> tuple[Lines, 
     """
     picked = chosen(spec)
     state, where = begun(spec, case, **(picked.for_cpus(cpus) if cpus else {}))
+    _end_start(state, case)
     groups = _groups(spec, case)
     events, costs = np.zeros(len(case.ops), EVENT), np.zeros(len(case.ops), COST)
     rest = (groups, where, events, case.moves(), case.room(), case.zones)
@@ -131,6 +144,7 @@ def touched_by(spec: str, case: Case, index: int) -> list[Touched]:
     state, where = begun(spec, case)
     events, groups, zones = np.zeros(after, EVENT), _groups(spec, case), case.zones
     rest = (case.moves(), case.room(), zones)
+    _end_start(state, case)
     moved = replay(state, case.ops[:index], groups, where, events, *rest)
     with _metering(picked, state) as now:
         run, rest = now.runner(np.zeros(1, COST)), (rest[0][moved:], *rest[1:])
