@@ -47,7 +47,7 @@ def replayed(tmp_path_factory):
         "--json",
         "run.json",
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return done, json.loads((folder / "run.json").read_text()), (folder / "run.html").read_text()
 
@@ -112,6 +112,9 @@ def test_lazy_names():
         ["replay", SMALL, "--allocator", "nonesuch"],
         ["replay", SMALL, "--lookup", "nonesuch"],
         ["replay", SMALL, "--cold", "--snapshot", "x"],
+        ["replay", SMALL, "--cpus", "1,2,"],
+        ["replay", SMALL, "--cpus", "65"],
+        ["replay", SMALL, "--cpus", "2", "--no-lines"],
         ["replay", SMALL, "--allocator", "recorded", "--space", "8GiB"],
         ["lab", "--port", "0"],
         ["info"],
@@ -372,7 +375,12 @@ def test_replay_json_has_the_promised_keys(replayed):
             "free_blocks",
             "unusable_index",
             "peak_live_bytes",
+            "lines",
+            "misses",
+            "transfers",
         } <= set(run)
+        assert set(run["lines"]["release"]) == {"mean", "p50", "p99", "written"}
+        assert run["lines"]["allocate"]["mean"] >= run["lines"]["allocate"]["written"] > 0
         assert set(run["ops"]) == {"allocate", "release", "refused"}
         assert run["ops"]["refused"] == 0
         assert set(run["ns_per_op"]) <= {"median", "best", "null"}
@@ -387,7 +395,16 @@ def test_replay_json_has_the_promised_keys(replayed):
 
 def test_replay_json_to_standard_output(potadlab):
     code, out, _ = potadlab(
-        "replay", SMALL, "--allocator", "potad", "--lookup", "heads", "--cold", "--json", "-"
+        "replay",
+        SMALL,
+        "--allocator",
+        "potad",
+        "--lookup",
+        "heads",
+        "--cold",
+        "--no-lines",
+        "--json",
+        "-",
     )
     found = json.loads(out)
     assert code == 0
@@ -401,7 +418,16 @@ def test_several_traces(potadlab, tmp_path):
     other.write_bytes(Path(SMALL).read_bytes())
     page = tmp_path / "both.html"
     code, out, _ = potadlab(
-        "replay", SMALL, str(other), "--allocator", "potad", "--html", str(page), "--json", "-"
+        "replay",
+        SMALL,
+        str(other),
+        "--allocator",
+        "potad",
+        "--no-lines",
+        "--html",
+        str(page),
+        "--json",
+        "-",
     )
     assert code == 0
     assert len(json.loads(out)) == 2
@@ -424,7 +450,8 @@ def test_page_escapes_what_a_trace_says(potadlab, tmp_path):
     metadata = {key: value for key, value in (table.schema.metadata or {}).items()}
     named = {key: name_in(value, hostile) for key, value in metadata.items()}
     pq.write_table(table.replace_schema_metadata(named), trace)
-    code, _, err = potadlab("replay", str(trace), "--allocator", "potad", "--html", str(page))
+    chosen = ("--allocator", "potad", "--no-lines")
+    code, _, err = potadlab("replay", str(trace), *chosen, "--html", str(page))
     assert code == 0, err
     assert hostile not in page.read_text()
 

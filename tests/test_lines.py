@@ -197,7 +197,7 @@ def run():
         pytest.skip("lines are counted in compiled kernels only")
     trace = pl.Trace.read(pl.datasets()["thp_split"])
     short = replace(trace, ops=trace.ops[:3000])
-    return pl.replay(short, ["buddy"], lookups=["memmap"], cpus=[1, 2])
+    return pl.replay(short, ["buddy"], lookups=["memmap"], lines=True, cpus=[1, 2])
 
 
 def test_a_replay_counts_lines(run):

@@ -92,15 +92,15 @@ def replay(
     *,
     lookups: Sequence[str] = (),
     space: Space | None = None,
-    lines: bool = True,
+    lines: bool = False,
     cpus: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> Run:
     """Replay `trace` on `allocators` (none named: all that can); time them and `lookups`.
 
-    None named: the usual ones; "all": every one.  lines: count their cache lines too, in a replay
-    of its own (the first on a machine compiles half a minute for each allocator).  cpus: and on so
-    many virtual CPUs, each from 1 to 64; raises BadSize for another number.
+    None named: the usual ones; "all": every one.  lines: count cache lines in replays of their own
+    (the first on a machine compiles half a minute for each allocator).  cpus: and on so many
+    virtual CPUs; raises BadSize for a number that is not within 1 to 64.
     """
     check_cpus(cpus)
     tell = progress or (lambda share, what: None)
@@ -110,7 +110,7 @@ def replay(
     tell(1.0, "timing lookups")
     named = _named(lookups)
     latencies = _measured(session, named)
-    counted = meters.measure(session, named, cpus, tell) if lines else Meters()
+    counted = meters.measure(session, named, cpus, tell) if lines or cpus else Meters()
     return Run(session, times, latencies, counted)
 
 
