@@ -29,20 +29,20 @@ def measure(
 ) -> Meters:
     """Meter every allocator of the session, each op's lines put into its events; and the lookups.
 
-    Empty under NUMBA_DISABLE_JIT=1.  `recorded` knows nowhere to put a copy, so it is left out
-    of the virtual CPUs.
+    Empty under NUMBA_DISABLE_JIT=1.  What only records (`recorded`) has no lines of an allocator.
     """
     if not AVAILABLE:
         return Meters()
     runs: dict[str, Lines] = {}
     copies: dict[str, dict[int, Lines]] = {}
-    for done, name in enumerate(session.names):
-        progress(done / len(session.names), f"counting the lines of {name}")
+    names = [name for name in session.names if not chosen(name).allocator.needs_record]
+    for done, name in enumerate(names):
+        progress(done / len(names), f"counting the lines of {name}")
         case = session.runs[name].case
         runs[name], events = count_lines(name, case)
         session.runs[name].events["lines"] = events["lines"]
-        if cpus and not chosen(name).allocator.needs_record:
-            progress(done / len(session.names), f"{name} on virtual CPUs")
+        if cpus:
+            progress(done / len(names), f"{name} on virtual CPUs")
             copies[name] = virtual.count(name, case, cpus)
     progress(1.0, "counting the lines of lookups")
     blocks = session.runs[session.names[0]].live(session.length)
