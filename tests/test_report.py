@@ -80,7 +80,7 @@ def test_moments(run):
 
 def test_table_has_a_row_per_allocator_with_units(run):
     heads, rows = table.run_rows(run.session, run.times)
-    assert [row[0] for row in rows] == ["potad", "buddy", "llfree", "recorded"]
+    assert [row[0] for row in rows] == ["potad", "buddy", "recorded"]
     first = dict(zip(heads, rows[0], strict=True))
     assert first["refused"] == "0"
     assert first["peak live"] == "2.01 MiB"
@@ -132,5 +132,5 @@ def test_tables_show_names_as_they_are(name):
 
 def test_default_allocators_fit_the_space(trace):
     small = pl.replay(trace, space=Space.ram("8MiB"), lookups=["heads"])
-    assert small.session.names == ["potad", "buddy", "llfree"]
+    assert small.session.names == ["potad", "buddy"]
     assert [found.lookup for found in small.latencies] == ["heads"]
