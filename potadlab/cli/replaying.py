@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "allocators",
     multiple=True,
     metavar="NAME",
-    help="potad, buddy, llfree or recorded; once for each wanted.  [default: all that can]",
+    help="potad, buddy, recorded (the default), llfree, ...; once for each wanted.",
 )
 @click.option(
     "--lookup",
@@ -138,14 +138,6 @@ def _check_cpus(cpus: tuple[int, ...]) -> None:
 
 
 def _show(runs: "list[Run]") -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or pipe has no edge to wrap at
     for run in runs:
-        console.print(run.table())
-        more = (run.lines_table(), run.cpus_table(), run.distance_table(), run.lookup_table())
-        for further in filter(None, more):
-            console.print()
-            console.print(further)
+        shown = run.table(), run.lines_table(), run.cpus_table(), run.distance_table()
+        parts.show(*filter(None, [*shown, run.lookup_table()]))
