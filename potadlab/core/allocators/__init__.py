@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..linux.state import ALL_MARKS, FRAME, NO_MARKS, ORDER_MAX, ZONE_MARKS
+from ..linux import memdesc
+from ..linux.pages import FRAME
+from ..linux.state import ALL_MARKS, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
 from ..meter import Guard
 from . import buddy, llfree, null, potad, recorded
@@ -100,11 +102,13 @@ def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, in
 
 
 def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
-    """As Linux's, and beside struct page: list heads, per-CPU lists, 4 bits for each pageblock."""
+    """List heads, per-CPU lists, 4 bits for each pageblock; and struct page, or memdescs."""
     heads = state.lists.nbytes + state.pcps.nbytes + state.pcp_lists.nbytes
-    return _bytes_of_linux(state, live_blocks, granules) | {
-        "free_structure": heads + (granules >> state.block_order) // 2
-    }
+    if isinstance(state.pages, memdesc.Memdescs):
+        found = memdesc.bytes_of(state.pages, granules)
+    else:
+        found = _bytes_of_linux(state, live_blocks, granules)
+    return found | {"free_structure": heads + (granules >> state.block_order) // 2}
 
 
 # POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
@@ -118,7 +122,7 @@ _POTAD_GUARDS = {
 # and a CPU's own lists have a lock of their own
 _BUDDY_GUARDS = {
     "lists": Guard.ALWAYS,
-    **dict.fromkeys(("frames", "types", "pcps", "pcp_lists"), Guard.NEVER),
+    **dict.fromkeys(("pages.frames", "types", "pcps", "pcp_lists"), Guard.NEVER),
 }
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
 
@@ -145,6 +149,7 @@ ALLOCATORS = {
             "migratetypes": {"on": 1, "off": 0},
             "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
             "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
+            "descriptor": {"page": "page", "memdesc": "memdesc"},
             "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
         },
         order_max=ORDER_MAX,

@@ -2,7 +2,8 @@
 
 Free lists per order and migratetype (`linux/lists.py`), fallback (`linux/fallback.py`), per-CPU
 lists (`linux/percpu.py`), struct page with compound tails (`linux/pages.py`), zones with their
-watermarks (`linux/state.py`).  Each can be switched off.
+watermarks (`linux/state.py`).  Each can be switched off.  With memdesc (`linux/memdesc.py`) in
+place of struct page it is what Linux plans to be.
 
 Differences from Linux.  Every block of order > 0 is taken as compound (__GFP_COMP).  Zones are
 tried in the order given, whatever gfp flags say; where there are several, ALLOC_NOFRAGMENT is set
@@ -24,14 +25,12 @@ from .. import interface
 from .._jit import inlined, kernel
 from ..bits import align_down, trailing_zeros
 from ..layout import NONE, PUT_OFF, Outcome
-from ..linux import lists, pages, percpu
+from ..linux import lists, memdesc, pages, percpu
+from ..linux.memdesc import Memdescs
+from ..linux.pages import CACHED, FREE, LIVE, NO_HEAD, StructPages
 from ..linux.state import (
     ALL_MARKS,
-    CACHED,
-    FREE,
-    LIVE,
     MOVABLE,
-    NO_HEAD,
     NO_MARKS,
     ONLINE,
     ORDER_MAX,
@@ -62,12 +61,20 @@ def new(
     watermarks: int = ZONE_MARKS,
     max_order: int = ORDER_MAX,
     page: int = 12,
+    descriptor: str = "page",
 ) -> BuddyState:
     """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
 
-    pcp: how many CPUs have lists of their own; page: log2 of a granule's bytes.
+    pcp: how many CPUs have lists of their own; page: log2 of a granule's bytes; descriptor: "page"
+    (struct page) or "memdesc", which has no tails to write.
     """
-    return new_state(zones, kinds, pcp, tails, migratetypes, watermarks, max_order, page)
+    granules = int(zones.max()) + 1
+    told: StructPages | Memdescs
+    if descriptor == "memdesc":
+        told = memdesc.new(granules, kinds)
+    else:
+        told = pages.new(granules, kinds, tails)
+    return new_state(zones, kinds, pcp, told, migratetypes, watermarks, max_order, page)
 
 
 # ---- the start ------------------------------------------------------------------------------
@@ -84,7 +91,7 @@ def add(state: BuddyState, start, end):
 @kernel
 def adopt(state: BuddyState, granule, order, kind, owner):
     end = granule + (np.int64(1) << order)
-    pages.describe(state, granule, order, kind)
+    pages.describe(state.pages, granule, order, kind, owner)
     _manage(state, granule, end)
     while granule < end:
         block = granule >> state.block_order
@@ -144,7 +151,7 @@ def allocate(state: BuddyState, order, kind, owner, granule, cpu, group):
         _bring_online(state, cpu)
     found = _take(state, order, wanted_type(state, kind, group), cpu)
     if found != NONE:
-        pages.describe(state, found, order, kind)
+        pages.describe(state.pages, found, order, kind, owner)
     return found
 
 
@@ -247,14 +254,13 @@ def _take_from(state, zone, order, migratetype, cpu, whole_blocks):
 def release(state: BuddyState, granule, cpu):
     if cpu >= state.counts[ONLINE]:
         _bring_online(state, cpu)
-    frame = state.frames[granule]
-    if frame["use"] != LIVE or frame["released"] != 0:
+    if pages.use_of(state.pages, granule) != LIVE or pages.released(state.pages, granule):
         return np.int64(NONE)
-    if frame["pins"] > 0:
-        frame["released"] = 1
+    if pages.pins_of(state.pages, granule) > 0:
+        pages.set_released(state.pages, granule, 1)
         return np.int64(PUT_OFF)
-    order = np.int64(frame["order"])
-    pages.forget(state, granule, order)
+    order = pages.order_of(state.pages, granule)
+    pages.forget(state.pages, granule, order)
     if state.counts[POISONED] > 0 and _give_but_poison(state, granule, order):
         return order
     zone = zone_of(state, granule)
@@ -278,7 +284,7 @@ def _give_but_poison(state, granule, order):
     """Free a block but for failed pages, which never reach a list; False if there are none."""
     end, start, clean = granule + (np.int64(1) << order), granule, True
     for page in range(granule, end):
-        if state.frames[page]["poisoned"] != 0:
+        if pages.poisoned(state.pages, page):
             lists.give_range(state, start, page, False)
             start, clean = page + 1, False
     if not clean:
@@ -298,41 +304,47 @@ def drain(state: BuddyState):
 @interface.split.register
 @kernel
 def split(state: BuddyState, granule, order):
-    frame = state.frames[granule]
-    whole_order = np.int64(frame["order"])
-    if frame["use"] != LIVE or whole_order < order or frame["pins"] > 0:
+    whole_order = pages.order_of(state.pages, granule)
+    if pages.use_of(state.pages, granule) != LIVE or whole_order < order:
         return np.int64(NONE)
-    movable = frame["movable"]
-    pages.forget(state, granule, whole_order)
-    for piece in range(granule, granule + (np.int64(1) << whole_order), np.int64(1) << order):
-        frame = state.frames[piece]
-        frame["use"], frame["order"], frame["movable"] = LIVE, order, movable
-        if state.tails != 0:
-            pages.set_tails(state, piece, order)
+    if pages.pins_of(state.pages, granule) > 0:
+        return np.int64(NONE)
+    pages.cut(state.pages, granule, whole_order, order)
     return whole_order
 
 
 @interface.pin.register
 @kernel
 def pin(state: BuddyState, granule):
-    head = pages.live_head(state, granule)
-    if head == NONE or state.frames[head]["released"] != 0:
+    head = _live_head(state, granule)
+    if head == NONE or pages.released(state.pages, head):
         return np.int64(Outcome.ABSENT)
-    state.frames[head]["pins"] += 1
+    if pages.pins_of(state.pages, head) == NONE:
+        return np.int64(Outcome.IGNORED)  # a memdesc of type Misc counts nothing
+    pages.add_pins(state.pages, head, 1)
     return np.int64(Outcome.DONE)
+
+
+@kernel
+def _live_head(state, granule):
+    """First granule of the live block that holds `granule`, or NONE."""
+    inside = zone_of(state, granule) != NONE
+    head = pages.head_of(state.pages, granule) if inside else np.int64(NONE)
+    if head == NONE or pages.use_of(state.pages, head) != LIVE:
+        return np.int64(NONE)
+    return head
 
 
 @interface.unpin.register
 @kernel
 def unpin(state: BuddyState, granule):
-    head = pages.live_head(state, granule)
-    if head == NONE or state.frames[head]["pins"] == 0:
+    head = _live_head(state, granule)
+    if head == NONE or pages.pins_of(state.pages, head) <= 0:
         return np.int64(Outcome.ABSENT), np.int64(NONE)
-    frame = state.frames[head]
-    frame["pins"] -= 1
-    if frame["pins"] > 0 or frame["released"] == 0:
+    pages.add_pins(state.pages, head, -1)
+    if pages.pins_of(state.pages, head) > 0 or not pages.released(state.pages, head):
         return np.int64(Outcome.DONE), np.int64(NONE)
-    frame["released"] = 0
+    pages.set_released(state.pages, head, 0)
     return np.int64(Outcome.RELEASED), interface.release(state, head, np.int64(0))
 
 
@@ -361,20 +373,20 @@ def fail(state: BuddyState, granule):
     zone = zone_of(state, granule)
     if zone == NONE:
         return np.int64(Outcome.OUTSIDE)
-    frame = state.frames[granule]
-    if frame["poisoned"] != 0:
+    if pages.poisoned(state.pages, granule):
         return np.int64(Outcome.POISONED_BEFORE)
-    head = pages.head_of(state, granule)
+    head = pages.head_of(state.pages, granule)
     if head == NONE:
         return np.int64(Outcome.OUTSIDE)
-    if state.frames[head]["use"] == CACHED:
+    if pages.use_of(state.pages, head) == CACHED:
         percpu.drain_all(state)
-        head = pages.head_of(state, granule)
-    frame["poisoned"] = 1
+        head = pages.head_of(state.pages, granule)
     state.counts[POISONED] += 1
-    if state.frames[head]["use"] == LIVE:
+    if pages.use_of(state.pages, head) == LIVE:
+        pages.set_poisoned(state.pages, granule, 1)
         return np.int64(Outcome.POISONED_LIVE)
     lists.take_off(state, zone, granule, head)
+    pages.set_poisoned(state.pages, granule, 1)
     return np.int64(Outcome.POISONED_FREE)
 
 
@@ -382,11 +394,11 @@ def fail(state: BuddyState, granule):
 @kernel
 def unpoison(state: BuddyState, granule):
     zone = zone_of(state, granule)
-    if zone == NONE or state.frames[granule]["poisoned"] == 0:
+    if zone == NONE or not pages.poisoned(state.pages, granule):
         return np.int64(Outcome.IGNORED)
-    state.frames[granule]["poisoned"] = 0
+    pages.set_poisoned(state.pages, granule, 0)
     state.counts[POISONED] -= 1
-    if pages.head_of(state, granule) != NONE:
+    if pages.head_of(state.pages, granule) != NONE:
         return np.int64(Outcome.POISONED_LIVE)
     lists.give(state, zone, granule, np.int64(0), False)
     return np.int64(Outcome.DONE)
@@ -425,16 +437,16 @@ def _check_list(state, zone, here, use, order, migratetype):
     """How many blocks it has, each as the list says; migratetype NONE: any."""
     blocks, granule, before = np.int64(0), np.int64(here["first"]), np.int64(NONE)
     while granule != NONE:
-        frame = state.frames[granule]
-        assert frame["use"] == use
-        assert frame["order"] == order
-        assert frame["prev"] == before
+        assert pages.use_of(state.pages, granule) == use
+        assert pages.order_of(state.pages, granule) == order
+        assert pages.prev_of(state.pages, granule) == before
         assert granule == align_down(granule, order)
         assert zone_of(state, granule) == zone
         assert migratetype == NONE or type_of(state, granule) == migratetype
         for page in range(granule + 1, granule + (np.int64(1) << order)):
-            assert state.frames[page]["use"] == NO_HEAD
-        blocks, before, granule = blocks + 1, granule, np.int64(frame["next"])
+            assert pages.use_of(state.pages, page) == NO_HEAD
+        after = pages.next_of(state.pages, granule)
+        blocks, before, granule = blocks + 1, granule, after
     assert before == here["last"]
     assert blocks == here["blocks"]
     return blocks

@@ -5,8 +5,18 @@ import numpy as np
 from .._jit import inlined, kernel
 from ..bits import align_down, buddy_of, largest_order
 from ..layout import NONE
-from .pages import is_free
-from .state import CMA, FREE, NO_HEAD, TYPES, set_type, type_of, zone_of
+from . import pages
+from .pages import FREE
+from .state import CMA, TYPES, set_type, type_of, zone_of
+
+
+@inlined
+def is_free(state, zone, granule, order):
+    """page_is_buddy: a free block of this order, in this zone, begins at `granule`."""
+    if not state.zones[zone]["start"] <= granule < state.zones[zone]["end"]:
+        return False
+    free = pages.use_of(state.pages, granule) == FREE
+    return free and pages.order_of(state.pages, granule) == order
 
 
 @inlined
@@ -82,45 +92,43 @@ def give_range(state, start, end, to_tail):
 
 @inlined
 def push(state, zone, granule, order, migratetype):
-    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
+    here = list_of(state, zone, order, migratetype)
     first = here["first"]
-    frame["next"], frame["prev"] = first, NONE
-    frame["use"], frame["order"] = FREE, order
+    pages.enlist(state.pages, granule, FREE, order, np.int64(NONE), first)
     if first == NONE:
         here["last"] = granule
     else:
-        state.frames[first]["prev"] = granule
+        pages.set_prev(state.pages, first, granule)
     here["first"] = granule
     here["blocks"] += 1
 
 
 @inlined
 def push_last(state, zone, granule, order, migratetype):
-    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
+    here = list_of(state, zone, order, migratetype)
     last = here["last"]
-    frame["next"], frame["prev"] = NONE, last
-    frame["use"], frame["order"] = FREE, order
+    pages.enlist(state.pages, granule, FREE, order, last, np.int64(NONE))
     if last == NONE:
         here["first"] = granule
     else:
-        state.frames[last]["next"] = granule
+        pages.set_next(state.pages, last, granule)
     here["last"] = granule
     here["blocks"] += 1
 
 
 @inlined
 def unlink(state, zone, granule, order, migratetype):
-    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
-    before, after = frame["prev"], frame["next"]
+    here = list_of(state, zone, order, migratetype)
+    before, after = pages.prev_of(state.pages, granule), pages.next_of(state.pages, granule)
     if before == NONE:
         here["first"] = after
     else:
-        state.frames[before]["next"] = after
+        pages.set_next(state.pages, before, after)
     if after == NONE:
         here["last"] = before
     else:
-        state.frames[after]["prev"] = before
-    frame["use"] = NO_HEAD
+        pages.set_prev(state.pages, after, before)
+    pages.delist(state.pages, granule)
     here["blocks"] -= 1
 
 
@@ -130,11 +138,10 @@ def move_block(state, zone, start, before, migratetype):
     end = start + (np.int64(1) << state.block_order)
     granule = start
     while granule < end:
-        frame = state.frames[granule]
-        if frame["use"] != FREE:
+        if pages.use_of(state.pages, granule) != FREE:
             granule += 1
             continue
-        order = np.int64(frame["order"])
+        order = pages.order_of(state.pages, granule)
         unlink(state, zone, granule, order, before)
         push_last(state, zone, granule, order, migratetype)
         granule += np.int64(1) << order
@@ -144,7 +151,7 @@ def move_block(state, zone, start, before, migratetype):
 @kernel
 def take_off(state, zone, granule, head):
     """take_page_off_buddy, break_down_buddy_pages: one granule out of the free block at `head`."""
-    order, migratetype = np.int64(state.frames[head]["order"]), type_of(state, head)
+    order, migratetype = pages.order_of(state.pages, head), type_of(state, head)
     unlink(state, zone, head, order, migratetype)
     state.zones[zone]["free"] -= 1
     while order > 0:  # the half that holds it is split on, the other goes back

@@ -10,14 +10,14 @@ import numpy as np
 
 from .._jit import inlined, kernel
 from ..layout import NONE
+from . import pages
 from .fallback import claim_block, steal
 from .lists import give, smallest
+from .pages import CACHED
 from .state import (
     BATCH_SCALE_MAX,
-    CACHED,
     COSTLY_ORDER,
     MOVABLE,
-    NO_HEAD,
     PCP_LISTS,
     PCP_TYPES,
     type_of,
@@ -50,15 +50,14 @@ def pop(state, at, pcp, order):
     here = state.pcp_lists[at]
     granule = np.int64(here["first"])
     if granule != NONE:
-        frame = state.frames[granule]
-        after = frame["next"]
+        after = pages.next_of(state.pages, granule)
         here["first"] = after
         if after == NONE:
             here["last"] = NONE
         else:
-            state.frames[after]["prev"] = NONE
+            pages.set_prev(state.pages, after, np.int64(NONE))
         here["blocks"] -= 1
-        frame["use"] = NO_HEAD
+        pages.delist(state.pages, granule)
         pcp["count"] -= np.int64(1) << order
     return granule
 
@@ -70,14 +69,13 @@ def push(state, zone, cpu, granule, order):
     pcp = state.pcps[number]
     pcp["alloc_factor"] >>= 1
     index = index_of(order, type_of(state, granule))
-    here, frame = state.pcp_lists[number * PCP_LISTS + index], state.frames[granule]
+    here = state.pcp_lists[number * PCP_LISTS + index]
     first = here["first"]
-    frame["next"], frame["prev"] = first, NONE
-    frame["use"], frame["order"] = CACHED, order
+    pages.enlist(state.pages, granule, CACHED, order, np.int64(NONE), first)
     if first == NONE:
         here["last"] = granule
     else:
-        state.frames[first]["prev"] = granule
+        pages.set_prev(state.pages, first, granule)
     here["first"] = granule
     here["blocks"] += 1
     pcp["count"] += np.int64(1) << order
@@ -125,15 +123,14 @@ def give_back(state, zone, cpu, count, index):
         here, order = state.pcp_lists[number * PCP_LISTS + index], _order_at(state, index)
         while count > 0 and here["last"] != NONE:
             granule = np.int64(here["last"])
-            frame = state.frames[granule]
-            before = frame["prev"]
+            before = pages.prev_of(state.pages, granule)
             here["last"] = before
             if before == NONE:
                 here["first"] = NONE
             else:
-                state.frames[before]["next"] = NONE
+                pages.set_next(state.pages, before, np.int64(NONE))
             here["blocks"] -= 1
-            frame["use"] = NO_HEAD
+            pages.delist(state.pages, granule)
             pcp["count"] -= np.int64(1) << order
             count -= np.int64(1) << order
             blocks += 1
@@ -201,13 +198,12 @@ def refill(state, zone, order, migratetype, whole_blocks, count, at):
 
 @inlined
 def _append(state, at, granule, order):
-    here, frame = state.pcp_lists[at], state.frames[granule]
+    here = state.pcp_lists[at]
     last = here["last"]
-    frame["next"], frame["prev"] = NONE, last
-    frame["use"], frame["order"] = CACHED, order
+    pages.enlist(state.pages, granule, CACHED, order, last, np.int64(NONE))
     if last == NONE:
         here["first"] = granule
     else:
-        state.frames[last]["next"] = granule
+        pages.set_next(state.pages, last, granule)
     here["last"] = granule
     here["blocks"] += 1

@@ -7,34 +7,14 @@ import numpy as np
 from .._jit import inlined, kernel
 from ..layout import NONE
 from ..mapped import mapped
+from .memdesc import Memdescs
+from .pages import StructPages
 
 ORDER_MAX = 10  # MAX_PAGE_ORDER: 4 MiB of 4 KiB pages
 UNMOVABLE, MOVABLE, RECLAIMABLE, CMA = 0, 1, 2, 3  # Linux's HIGHATOMIC and ISOLATE are not here
 TYPES = 4
 PCP_TYPES = 3  # MIGRATE_PCPTYPES: those that have per-CPU lists, and merge with one another
 NO_MARKS, ZONE_MARKS, ALL_MARKS = 0, 1, 2  # how far watermarks are kept
-
-_FIELDS = {  # where Linux 6.12 (x86-64) has them
-    "next": ("i8", 8),  # buddy_list, pcp_list: following block of the list, or NONE
-    "prev": ("i8", 16),  # (of a tail, `next` is compound_head: the head's granule, + 1)
-    "mapping": ("i8", 24),  # of a tail TAIL_MAPPING
-    "order": ("i1", 40),  # private: of the block that starts here
-    "use": ("i1", 48),  # page_type: one of the four below
-    "poisoned": ("i1", 49),  # PG_hwpoison
-    "released": ("i1", 50),  # pinned, and released meanwhile
-    "movable": ("i1", 51),  # PG_lru, or a movable page's mapping
-    "pins": ("i4", 52),  # refcount, but for the owner's own
-}
-FRAME = np.dtype(  # one per granule, 64 bytes: struct page
-    {
-        "names": list(_FIELDS),
-        "formats": [format for format, _ in _FIELDS.values()],
-        "offsets": [offset for _, offset in _FIELDS.values()],
-        "itemsize": 64,
-    }
-)
-NO_HEAD, FREE, LIVE, CACHED = 0, 1, 2, 3
-TAIL_MAPPING = 0x400
 
 ZONE = np.dtype(
     [
@@ -64,7 +44,7 @@ ONLINE, POISONED = 0, 1  # places in `counts`
 
 class BuddyState(NamedTuple):
     lists: np.ndarray  # LIST[(zone * orders + order) * TYPES + type]
-    frames: np.ndarray  # FRAME[granule]
+    pages: StructPages | Memdescs
     zones: np.ndarray  # ZONE[zone]  in order of trial
     types: np.ndarray  # u1[pageblock]  its migratetype
     votes: np.ndarray  # i4[pageblock, PCP_TYPES]  granules live at the start
@@ -72,12 +52,10 @@ class BuddyState(NamedTuple):
     pcp_lists: np.ndarray  # LIST[(zone * cpus + cpu) * PCP_LISTS + index]
     counts: np.ndarray  # i8[2]  CPUs seen; failed granules
     kind_types: np.ndarray  # u1[kind]  migratetype of a request that tells none
-    kind_movable: np.ndarray  # u1[kind]
     cpus: int  # with lists of their own; 0: none
     orders: int  # MAX_PAGE_ORDER + 1
     block_order: int  # of a pageblock
     page_shift: int
-    tails: int  # 0: tails of compound pages are left alone
     migratetypes: int  # 0: all is MOVABLE
     watermarks: int
 
@@ -92,7 +70,7 @@ def new(
     zones: np.ndarray,
     kinds: np.ndarray,
     cpus: int,
-    tails: int,
+    pages: StructPages | Memdescs,
     migratetypes: int,
     watermarks: int,
     order_max: int,
@@ -111,11 +89,11 @@ def new(
     table["start"], table["end"] = zones[:, 0], zones[:, 1]
     types = mapped((granules >> block_order) + 1, "u1")
     return BuddyState(
-        lists, mapped(granules, FRAME), table, types,
+        lists, pages, table, types,
         mapped(len(types) * PCP_TYPES, "i4").reshape(-1, PCP_TYPES),
         np.zeros(len(zones) * max(cpus, 1), PCP), pcp_lists, np.zeros(2, np.int64),
-        kinds["migratetype"].copy(), kinds["movable"].copy(),
-        cpus, order_max + 1, block_order, page_shift, tails, migratetypes, watermarks,
+        kinds["migratetype"].copy(),
+        cpus, order_max + 1, block_order, page_shift, migratetypes, watermarks,
     )  # fmt: skip
 
 
