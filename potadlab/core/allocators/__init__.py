@@ -126,6 +126,19 @@ _BUDDY_GUARDS = {
 }
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
 
+_BUDDY = {
+    "pcp": {"on": buddy.CPUS, "off": 0},
+    "tails": {"on": 1, "off": 0},
+    "migratetypes": {"on": 1, "off": 0},
+    "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
+    "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
+    "descriptor": {"page": "page", "memdesc": "memdesc"},
+    "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
+}
+_AREAS = {f"{mib}MiB": mib << 20 for mib in (256, 2, 4, 8, 16, 32, 64, 128, 512)} | {
+    f"{gib}GiB": gib << 30 for gib in (1, 2, 4, 8)
+}
+
 ALLOCATORS = {
     "potad": Allocator(
         potad.new,
@@ -143,17 +156,24 @@ ALLOCATORS = {
         buddy.new,
         _bytes_of_buddy,
         "buddy is Linux 6.12's: per-CPU lists, compound tails, migratetypes, unless told off",
-        {
-            "pcp": {"on": buddy.CPUS, "off": 0},
-            "tails": {"on": 1, "off": 0},
-            "migratetypes": {"on": 1, "off": 0},
-            "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
-            "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
-            "descriptor": {"page": "page", "memdesc": "memdesc"},
-            "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
-        },
+        _BUDDY,
         order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+        guards=_BUDDY_GUARDS,
+    ),
+    "cma": Allocator(
+        buddy.new,
+        _bytes_of_buddy,
+        "cma is buddy with one CMA area, which movable memory uses meanwhile",
+        {
+            "area": _AREAS,
+            "bit_order": {str(order): order for order in range(10)},
+            **_BUDDY,
+            "migratetypes": {"on": 1},
+        },
+        order_max=ORDER_MAX,
+        claim_refused="given up: each range of the area is claimed, or holds what cannot move",
+        claim_untried="not tried: there is no area",
         guards=_BUDDY_GUARDS,
     ),
     "llfree": Allocator(

@@ -23,13 +23,15 @@ import numpy as np
 
 from .. import interface
 from .._jit import inlined, kernel
-from ..bits import align_down, trailing_zeros
+from ..bits import align_down, largest_order, trailing_zeros
 from ..layout import NONE, PUT_OFF, Outcome
-from ..linux import lists, memdesc, pages, percpu
+from ..linux import cma, lists, memdesc, pages, percpu
 from ..linux.memdesc import Memdescs
 from ..linux.pages import CACHED, FREE, LIVE, NO_HEAD, StructPages
 from ..linux.state import (
     ALL_MARKS,
+    CMA,
+    ISOLATE,
     MOVABLE,
     NO_MARKS,
     ONLINE,
@@ -38,6 +40,7 @@ from ..linux.state import (
     PCP_TYPES,
     POISONED,
     RECLAIMABLE,
+    SERVED,
     TYPES,
     UNMOVABLE,
     ZONE_MARKS,
@@ -62,11 +65,14 @@ def new(
     max_order: int = ORDER_MAX,
     page: int = 12,
     descriptor: str = "page",
+    area: int = 0,
+    bit_order: int = 0,
 ) -> BuddyState:
     """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
 
     pcp: how many CPUs have lists of their own; page: log2 of a granule's bytes; descriptor: "page"
-    (struct page) or "memdesc", which has no tails to write.
+    (struct page) or "memdesc", which has no tails to write; area: bytes of a CMA area, whole
+    pageblocks of it, each bit of its bitmap for 2**bit_order granules.
     """
     granules = int(zones.max()) + 1
     told: StructPages | Memdescs
@@ -74,7 +80,9 @@ def new(
         told = memdesc.new(granules, kinds)
     else:
         told = pages.new(granules, kinds, tails)
-    return new_state(zones, kinds, pcp, told, migratetypes, watermarks, max_order, page)
+    return new_state(
+        zones, kinds, pcp, told, migratetypes, watermarks, max_order, page, area, bit_order
+    )
 
 
 # ---- the start ------------------------------------------------------------------------------
@@ -106,9 +114,20 @@ def _manage(state, start, end):
         zone = state.zones[zone_of(state, start)]
         part = min(end, np.int64(zone["end"])) - start
         zone["managed"] += part
+        _serve(state, start, start + part)
         start += part
     if state.counts[ONLINE] > 0:
         measure_zones(state)
+
+
+@kernel
+def _serve(state, start, end):
+    if state.area_granules > 0:
+        while start < end:
+            block = start >> state.block_order
+            part = min(end, (block + 1) << state.block_order) - start
+            state.votes[block, SERVED] += part
+            start += part
 
 
 @kernel
@@ -116,6 +135,7 @@ def _bring_online(state, cpu):
     """The first op of a CPU; the very first of all also ends the start."""
     if state.counts[ONLINE] == 0 and state.migratetypes != 0:
         _infer_types(state)
+        cma.declare(state)
     state.counts[ONLINE] = cpu + 1
     measure_zones(state)
     for zone in range(len(state.zones)):
@@ -160,7 +180,7 @@ def _take(state, order, migratetype, cpu):
     """get_page_from_freelist where its first zone serves at once, else all of it."""
     found = np.int64(NONE)
     zone = np.int64(0)
-    if order < state.orders and _above(state, zone, order, state.zones[zone]["low"]):
+    if order < state.orders and _above(state, zone, order, migratetype, state.zones[zone]["low"]):
         if percpu.has_list(state, order):
             number = cpu % state.cpus
             pcp = state.pcps[number]
@@ -169,7 +189,7 @@ def _take(state, order, migratetype, cpu):
             if found != NONE:
                 pcp["free_count"] >>= 1
                 return found
-        else:
+        elif state.area_granules == 0:
             found = lists.smallest(state, zone, order, migratetype)
     if found == NONE:
         found = _take_anywhere(state, order, migratetype, cpu)
@@ -177,16 +197,22 @@ def _take(state, order, migratetype, cpu):
 
 
 @inlined
-def _above(state, zone, order, mark):
-    """zone_watermark_fast: enough is free, and a block of this order or more is among it."""
+def _above(state, zone, order, migratetype, mark):
+    """zone_watermark_fast: enough is free, and a block of this order or more is among it.
+
+    What is CMA's counts for movable requests only (ALLOC_CMA).
+    """
     if state.watermarks == NO_MARKS:
         return True
-    if state.zones[zone]["free"] - (np.int64(1) << order) + 1 <= mark:
+    free = state.zones[zone]["free"]
+    if state.area_granules > 0 and migratetype != MOVABLE:
+        free -= state.zones[zone]["cma"]
+    if free - (np.int64(1) << order) + 1 <= mark:
         return False
     if order == 0:
         return True
     for found in range(order, state.orders):
-        for other in range(PCP_TYPES):
+        for other in range(CMA + 1 if migratetype == MOVABLE else PCP_TYPES):
             if lists.list_of(state, zone, found, other)["first"] != NONE:
                 return True
     return False
@@ -221,7 +247,7 @@ def _take_above(state, order, migratetype, cpu, level):
         for zone in range(len(state.zones)):
             own = state.zones[zone]
             mark = own["low"] if level == 0 else own["min"]
-            if level < 2 and not _above(state, zone, order, mark):
+            if level < 2 and not _above(state, zone, order, migratetype, mark):
                 continue
             found = _take_from(state, zone, order, migratetype, cpu, whole_blocks)
             if found != NONE:
@@ -261,6 +287,8 @@ def release(state: BuddyState, granule, cpu):
         return np.int64(PUT_OFF)
     order = pages.order_of(state.pages, granule)
     pages.forget(state.pages, granule, order)
+    if state.area_granules > 0:
+        cma.give_up(state, granule, order)
     if state.counts[POISONED] > 0 and _give_but_poison(state, granule, order):
         return order
     zone = zone_of(state, granule)
@@ -319,8 +347,8 @@ def pin(state: BuddyState, granule):
     head = _live_head(state, granule)
     if head == NONE or pages.released(state.pages, head):
         return np.int64(Outcome.ABSENT)
-    if pages.pins_of(state.pages, head) == NONE:
-        return np.int64(Outcome.IGNORED)  # a memdesc of type Misc counts nothing
+    if pages.pins_of(state.pages, head) == NONE or cma.claimed(state, head):
+        return np.int64(Outcome.IGNORED)  # memdesc's type Misc counts nothing; VM_PFNMAP
     pages.add_pins(state.pages, head, 1)
     return np.int64(Outcome.DONE)
 
@@ -351,11 +379,67 @@ def unpin(state: BuddyState, granule):
 @interface.claim.register
 @kernel
 def claim(state: BuddyState, granules, align_order, kind, owner, moves):
+    if state.area_granules > 0:
+        return _claim_from_area(state, granules, align_order, kind, owner, moves)
     order = trailing_zeros(np.uint64(granules))
     if granules != np.int64(1) << order or order >= state.orders:
         return np.int64(NONE), np.int64(0), order, np.int64(0)  # no block of Linux's has that size
     found = interface.allocate(state, order, kind, owner, np.int64(NONE), np.int64(0), np.int64(0))
     return found, np.int64(1), order, np.int64(0)
+
+
+@kernel
+def _claim_from_area(state, granules, align_order, kind, owner, moves):
+    """cma_alloc: first fit in the bitmap; a busy range is skipped, one step of alignment on.
+
+    Each range that is tried is a step.  Memory in the way is moved one block after the other, as
+    the lock (cma_mutex) lets one claim do it at a time.
+    """
+    if state.counts[ONLINE] == 0:
+        _bring_online(state, np.int64(0))
+    order, steps, bit = trailing_zeros(np.uint64(granules)), np.int64(0), np.int64(0)
+    percpu.drain_all(state)
+    while True:
+        bit, start = cma.find(state, granules, align_order, bit)
+        if start == NONE:
+            return np.int64(NONE), max(steps, np.int64(1)), order, np.int64(0)
+        steps = min(steps + 1, np.int64(255))  # EVENT has a byte for it
+        if not cma.busy(state, start, granules, len(moves) > 0):
+            break
+        bit += cma.step(state, align_order)
+    cma.isolate(state, start, granules, CMA, ISOLATE)
+    moved = _move_out(state, start, start + granules, moves)
+    if moved < 0:  # no place for one of them: -ENOMEM ends it at once
+        cma.isolate(state, start, granules, ISOLATE, CMA)
+        return np.int64(NONE), steps, order, -moved - 1
+    cma.take(state, start, granules)
+    cma.isolate(state, start, granules, ISOLATE, CMA)
+    order = largest_order(start, np.int64(1) << order)
+    for chunk in range(start, start + granules, np.int64(1) << order):
+        pages.describe(state.pages, chunk, order, kind, owner)
+    return start, steps, order, moved
+
+
+@kernel
+def _move_out(state, start, end, moves):
+    """migrate_pages: all live blocks of a range, lowest first; how many, or -1 - how many before
+    there was no place for one.
+    """
+    moved, granule = np.int64(0), cma.first_head(state, start)
+    while granule < end:
+        if pages.use_of(state.pages, granule) != LIVE:
+            granule += 1
+            continue
+        order = pages.order_of(state.pages, granule)
+        to = _take(state, order, np.int64(MOVABLE), np.int64(0))
+        if to == NONE:
+            return -1 - moved
+        pages.move(state.pages, granule, to, order)
+        moves[moved]["granule"], moves[moved]["to"], moves[moved]["order"] = granule, to, order
+        moved += 1
+        _give(state, zone_of(state, granule), granule, order)
+        granule += np.int64(1) << order
+    return moved
 
 
 @interface.migrate.register
@@ -411,15 +495,19 @@ def unpoison(state: BuddyState, granule):
 @kernel
 def check(state: BuddyState):
     for zone in range(len(state.zones)):
-        free = np.int64(0)
+        free, in_area = np.int64(0), np.int64(0)
         for order in range(state.orders):
             for migratetype in range(TYPES):
                 here = lists.list_of(state, zone, order, migratetype)
                 blocks = _check_list(state, zone, here, FREE, order, migratetype)
+                assert blocks == 0 or migratetype != ISOLATE
                 free += blocks << order
+                in_area += blocks << order if migratetype == CMA else 0
         assert free == state.zones[zone]["free"]
+        assert in_area == state.zones[zone]["cma"]
         for cpu in range(state.cpus):
             _check_pcp(state, zone, zone * state.cpus + cpu)
+    _check_area(state)
 
 
 @kernel
@@ -430,6 +518,18 @@ def _check_pcp(state, zone, number):
         here = state.pcp_lists[number * PCP_LISTS + index]
         held += _check_list(state, zone, here, CACHED, order, np.int64(NONE)) << order
     assert held == state.pcps[number]["count"]
+
+
+@kernel
+def _check_area(state):
+    """A bit stands for claimed memory, which is live."""
+    own = state.area[0]
+    for bit in range(own["granules"] >> own["bit_order"]):
+        granule = own["base"] + (np.int64(bit) << own["bit_order"])
+        assert type_of(state, granule) == CMA
+        if state.bits[bit] != 0:
+            head = pages.head_of(state.pages, granule)
+            assert pages.use_of(state.pages, head) == LIVE
 
 
 @kernel

@@ -7,7 +7,7 @@ from ..bits import align_down, buddy_of, largest_order
 from ..layout import NONE
 from . import pages
 from .pages import FREE
-from .state import CMA, TYPES, set_type, type_of, zone_of
+from .state import PCP_TYPES, TYPES, count_free, set_type, type_of, zone_of
 
 
 @inlined
@@ -39,7 +39,7 @@ def smallest(state, zone, order, migratetype):
 @inlined
 def expand(state, zone, granule, order, found, migratetype):
     """The upper halves go to the heads of their lists, down to the order that is wanted."""
-    state.zones[zone]["free"] -= np.int64(1) << order
+    count_free(state, zone, -(np.int64(1) << order), migratetype)
     while found > order:
         found -= 1
         push(state, zone, granule + (np.int64(1) << found), found, migratetype)
@@ -49,12 +49,12 @@ def expand(state, zone, granule, order, found, migratetype):
 def give(state, zone, granule, order, to_tail):
     """__free_one_page: merge with the buddy while it is free and of the same order.
 
-    From the pageblock's order up, blocks of unlike types merge unless one is CMA's; the buddy's
-    pageblocks take the type.  It goes to the tail if its own buddy's other half may soon merge
-    (buddy_merge_likely), or if told to.
+    From the pageblock's order up, blocks of unlike types merge unless one is CMA's or isolated;
+    the buddy's pageblocks take the type.  It goes to the tail if the buddy of what it would make
+    is free (buddy_merge_likely), or if told to.
     """
     migratetype = type_of(state, granule)
-    state.zones[zone]["free"] += np.int64(1) << order
+    count_free(state, zone, np.int64(1) << order, migratetype)
     while order < state.orders - 1:
         buddy = buddy_of(granule, order)
         if not is_free(state, zone, buddy, order):
@@ -63,7 +63,7 @@ def give(state, zone, granule, order, to_tail):
         if order >= state.block_order:
             other = type_of(state, buddy)
             if other != migratetype:
-                if other == CMA or migratetype == CMA:
+                if other >= PCP_TYPES or migratetype >= PCP_TYPES:
                     break
                 set_type(state, buddy, order, migratetype)
         unlink(state, zone, buddy, order, other)
@@ -144,6 +144,8 @@ def move_block(state, zone, start, before, migratetype):
         order = pages.order_of(state.pages, granule)
         unlink(state, zone, granule, order, before)
         push_last(state, zone, granule, order, migratetype)
+        count_free(state, zone, -(np.int64(1) << order), before)
+        count_free(state, zone, np.int64(1) << order, migratetype)
         granule += np.int64(1) << order
     set_type(state, start, np.int64(state.block_order), migratetype)
 
@@ -153,7 +155,7 @@ def take_off(state, zone, granule, head):
     """take_page_off_buddy, break_down_buddy_pages: one granule out of the free block at `head`."""
     order, migratetype = pages.order_of(state.pages, head), type_of(state, head)
     unlink(state, zone, head, order, migratetype)
-    state.zones[zone]["free"] -= 1
+    count_free(state, zone, np.int64(-1), migratetype)
     while order > 0:  # the half that holds it is split on, the other goes back
         order -= 1
         half = head + (np.int64(1) << order)

@@ -183,6 +183,17 @@ def _forget(pages: Memdescs, granule, order):
         pages.frames[each] &= _POISONED
 
 
+@page.move.register
+@kernel
+def _move(pages: Memdescs, granule, to, order):
+    """The record stays, the words go with the pages."""
+    word = pages.frames[granule]
+    kind, record = np.int64(word >> _KIND & np.uint64(255)), np.int64(word >> _RECORD)
+    for each in range(granule, granule + (np.int64(1) << order)):
+        pages.frames[each] &= _POISONED
+    _write(pages, to, order, kind, record)
+
+
 @page.cut.register
 @kernel
 def _cut(pages: Memdescs, granule, whole_order, order):

@@ -101,6 +101,11 @@ def forget(pages, granule, order):
 
 
 @generic
+def move(pages, granule, to, order):
+    """migrate_folio: the live block is at `to` from now on, with all that is said of it."""
+
+
+@generic
 def cut(pages, granule, whole_order, order):
     """split_page: a live block becomes live blocks of 2**order."""
 
@@ -232,6 +237,17 @@ def _cut(pages: StructPages, granule, whole_order, order):
         frame["use"], frame["order"], frame["movable"] = LIVE, order, may_move
         if pages.tails != 0:
             _set_tails(pages, piece, order)
+
+
+@move.register
+@kernel
+def _move(pages: StructPages, granule, to, order):
+    frame = pages.frames[to]
+    frame["use"], frame["order"] = LIVE, order
+    frame["movable"] = pages.frames[granule]["movable"]
+    _forget(pages, granule, order)
+    if pages.tails != 0:
+        _set_tails(pages, to, order)
 
 
 @movable.register

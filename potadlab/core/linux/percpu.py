@@ -16,6 +16,7 @@ from .lists import give, smallest
 from .pages import CACHED
 from .state import (
     BATCH_SCALE_MAX,
+    CMA,
     COSTLY_ORDER,
     MOVABLE,
     PCP_LISTS,
@@ -33,9 +34,10 @@ def has_list(state, order):
 @inlined
 def index_of(order, migratetype):
     """order_to_pindex; CMA's pages lie among the movable ones."""
+    known = migratetype if migratetype < PCP_TYPES else np.int64(MOVABLE)
     if order > COSTLY_ORDER:
-        return np.int64(PCP_TYPES * (COSTLY_ORDER + 1) + (migratetype == MOVABLE))
-    return PCP_TYPES * order + (migratetype if migratetype < PCP_TYPES else np.int64(MOVABLE))
+        return np.int64(PCP_TYPES * (COSTLY_ORDER + 1) + (known == MOVABLE))
+    return PCP_TYPES * order + known
 
 
 @inlined
@@ -182,7 +184,10 @@ def refill(state, zone, order, migratetype, whole_blocks, count, at):
     for done in range(count):
         granule = np.int64(NONE)
         if not stealing:
-            granule = smallest(state, zone, order, migratetype)
+            if state.area_granules > 0 and migratetype == MOVABLE:
+                granule = _balanced(state, zone, order)
+            else:
+                granule = smallest(state, zone, order, migratetype)
             if granule == NONE and state.migratetypes != 0:
                 granule = claim_block(state, zone, order, migratetype, order_min)
         if granule == NONE and state.migratetypes != 0 and not whole_blocks:
@@ -194,6 +199,20 @@ def refill(state, zone, order, migratetype, whole_blocks, count, at):
             return np.int64(done)
         _append(state, at, granule, order)
     return np.int64(count)
+
+
+@kernel
+def _balanced(state, zone, order):
+    """A movable block where there is CMA: its lists first while over half of what is free is its.
+
+    Else they come after movable's own (__rmqueue with ALLOC_CMA, __rmqueue_cma_fallback).
+    """
+    own = state.zones[zone]
+    first, second = np.int64(MOVABLE), np.int64(CMA)
+    if own["cma"] > own["free"] // 2:
+        first, second = second, first
+    granule = smallest(state, zone, order, first)
+    return granule if granule != NONE else smallest(state, zone, order, second)
 
 
 @inlined
