@@ -361,7 +361,8 @@ def test_replay_table(replayed):
 
 def test_replay_json_has_the_promised_keys(replayed):
     found = replayed[1]
-    assert set(found) == {"potadlab", "machine", "trace", "space", "runs", "lookups"}
+    assert set(found) == {"potadlab", "machine", "loop", "trace", "space", "runs", "lookups"}
+    assert found["loop"] == "open"
     assert set(found["space"]) == {"bytes", "granule_bytes"}
     assert [run["allocator"] for run in found["runs"]] == ["potad", "buddy", "llfree", "recorded"]
     for run in found["runs"]:
@@ -378,7 +379,7 @@ def test_replay_json_has_the_promised_keys(replayed):
         assert set(run["ns_per_op"]) <= {"median", "best", "null"}
         assert set(run["unusable_index"]["2MiB"]) == {"mean", "end"}
         assert all(isinstance(count, int) for count in run["free_blocks"])
-    usual = ["memmap", "two-level", "xarray", "heads"]
+    usual = ["memmap", "two-level", "xarray", "maple", "heads"]
     assert [row["lookup"] for row in found["lookups"]] == usual
     for row in found["lookups"]:
         assert set(row["ns"]) == {"independent", "dependent", "p50", "p99", "insert", "erase"}

@@ -114,6 +114,14 @@ class Panel(ABC):
             self.light = bool(message["light"])
             self._dress()
 
+    def _hear_key(self, message: dict[str, Any]) -> None:
+        self._pressed(str(message["key"]), bool(message["shift"]))
+
+    def _pressed(self, key: str, shift: bool) -> None:
+        """A key of `bridge.hot_keys`."""
+        if key in "+=-":
+            self.zoom(-1 if key == "-" else 1)
+
     def _hear_pointer(self, message: dict[str, Any]) -> None:
         getattr(self, f"_pointer_{message['what']}")(
             str(message["map"]), float(message["x"]), float(message["y"]), message
@@ -131,7 +139,8 @@ class Panel(ABC):
 
     def show_whole(self) -> None:
         """All memory again."""
-        self._look(regions.whole(self._end()))
+        hilbert = self.window is not None and self.window.hilbert
+        self._look(regions.whole(self._end(), hilbert))
 
     def _look(self, window: regions.Window) -> None:
         if window != self.window and self.stage.canvas:

@@ -21,7 +21,7 @@ from . import figures, table, timing
 from .page import html_page
 
 # those that answer for a live allocator and differ in kind, not in a frame's size
-USUAL_LOOKUPS = ("memmap", "two-level", "xarray", "heads")
+USUAL_LOOKUPS = ("memmap", "two-level", "xarray", "maple", "heads")
 ALL = "all"
 
 Progress = Callable[[float, str], None]  # share done, 0 to 1, and of what

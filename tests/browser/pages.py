@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+import nbformat
+
 NOISE = re.compile("favicon")
 
 
@@ -54,7 +56,7 @@ class Page:
             if self.python(f"bool({expression})"):
                 return
             self.page.wait_for_timeout(100)
-        raise AssertionError(f"never true: {expression}")
+        raise AssertionError(f"never true: {expression}; console: {self.console}")
 
     def button(self, text: str):
         """The button that says just this; its icon is a letter to those who ask by role."""
@@ -135,6 +137,18 @@ class Page:
             """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
               .filter((cell) => cell.type === "code").flatMap((cell) => cell.outputs.toJSON())"""
         )
+
+
+def opened(lab, browser, name: str, code: str) -> Page:
+    """A page of its own with a notebook of one cell, run; the workspace's name takes no dot."""
+    cell = nbformat.v4.new_code_cell(code)
+    cell.metadata["jupyter"] = {"source_hidden": True}
+    book = nbformat.v4.new_notebook(cells=[cell])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+    nbformat.write(book, lab.folder / f"{name}.ipynb")
+    shown = Page(browser.new_page())
+    shown.open(lab.address(f"{name}.ipynb"))
+    return shown
 
 
 def keep(shown: Page, name: str) -> None:

@@ -6,12 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import allocate, at, blocks_of, claim, ops_of, release, release_claim, space_of, split
+from made import (
+    allocate,
+    at,
+    blocks_of,
+    claim,
+    op,
+    ops_of,
+    release,
+    release_claim,
+    space_of,
+    split,
+)
 
 from potadlab import runs
 from potadlab.core import census, fold
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.layout import NONE, POISON, Outcome, Verb
+from potadlab.core.layout import NONE, POISON, Flag, Outcome, Verb
 from potadlab.errors import UnknownName
 from potadlab.kinds import KIND, KINDS
 from potadlab.runs import Case, begun, run_allocator
@@ -34,7 +45,8 @@ requests = st.lists(
         st.tuples(st.just("release"), numbers, numbers),
         st.tuples(st.just("release"), numbers, numbers),
         st.tuples(st.just("split"), numbers, st.integers(0, 3)),
-        st.tuples(st.just("claim"), st.integers(1, 12), st.integers(0, 3)),
+        st.tuples(st.just("claim"), st.integers(1, 12), st.integers(0, 7)),
+        st.tuples(st.just("migrate"), numbers, numbers),
         st.tuples(st.just("fail"), st.integers(0, 110), numbers),
         st.tuples(st.just("fail"), numbers, st.just(True)),
         st.tuples(st.just("unpoison"), numbers, numbers),
@@ -89,11 +101,16 @@ class Writer:
         for _ in range(1 << (whole - order)):
             self.name("block", order)
 
-    def claim(self, size, align_order):
-        granules = size << align_order
-        kind = FOLIO if size % 2 else KERNEL
-        self.ops.append(claim(self.handles, granules, align_order, kind=kind, owner=3))
+    def claim(self, size, number):
+        align_order, flags = number % 4, Flag.MAY_MIGRATE if number > 3 else 0
+        granules, kind = size << align_order, FOLIO if size % 2 else KERNEL
+        told = {"kind": kind, "owner": 3, "flags": flags}
+        self.ops.append(claim(self.handles, granules, align_order, **told))
         self.name("claim", granules)
+
+    def migrate(self, number, _):
+        _, handle, size = self.named[number % len(self.named)]
+        self.ops.append(op(Verb.MIGRATE, handle, size if size < 10 else 0))
 
     def fail(self, granule, _):
         self.ops.append(at(Verb.FAIL, granule % 111))
@@ -131,7 +148,11 @@ class Moment:
         for start, end in case.space.in_service:
             self.service |= set(range(start, end))
 
-    def follow(self, op, event):
+    def follow(self, op, event, moves):
+        for move in moves:
+            granule, to, order = (int(move[name]) for name in ("granule", "to", "order"))
+            assert self.live.pop(granule)[1:3] == (order, move["handle"])
+            self.place(to, order, int(move["handle"]))
         verb, granule, order = Verb(op["verb"]), int(event["granule"]), int(event["order"])
         handle = int(op["handle"])
         if verb in (Verb.ALLOCATE, Verb.CLAIM):
@@ -144,7 +165,7 @@ class Moment:
             self.failed.add(granule)
         elif verb == Verb.UNPOISON and event["outcome"] != Outcome.IGNORED:
             self.failed.remove(granule)
-        elif event["outcome"] == Outcome.DONE:
+        elif event["outcome"] == Outcome.DONE and verb != Verb.MIGRATE:
             self.done(verb, op, handle, granule, order)
 
     def done(self, verb, op, handle, granule, order):
@@ -213,10 +234,9 @@ def moments(run):
     """(index, Moment) after each number of ops; the Moment is the same one, moved on."""
     moment = Moment(run.case)
     yield 0, moment
-    pairs = zip(run.case.ops, run.events, strict=True)
-    for index, (op, event) in enumerate(pairs, 1):
-        moment.follow(op, event)
-        yield index, moment
+    for index, (asked, event) in enumerate(zip(run.case.ops, run.events, strict=True)):
+        moment.follow(asked, event, run.moves[run.moves["op"] == index])
+        yield index + 1, moment
 
 
 def unusable(free_blocks, order):

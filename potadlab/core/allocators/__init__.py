@@ -31,6 +31,7 @@ class Allocator:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # the first word is usual
     order_max: int | None = None  # to which it merges free memory
     needs_record: bool = False  # it is at home in the recorded machine's memory only
+    claims_move: bool = False  # a claim may move what is in its way
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
     # which arrays the lock of a zone guards; one not named: whenever it is written
@@ -149,6 +150,7 @@ ALLOCATORS = {
             "placement": {"lowest": "lowest", "tightest": "tightest"},
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
         },
+        claims_move=True,
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
         guards=_POTAD_GUARDS,
     ),

@@ -445,7 +445,25 @@ def _move_out(state, start, end, moves):
 @interface.migrate.register
 @kernel
 def migrate(state: BuddyState, granule):
-    return np.int64(NONE), np.int64(Outcome.IGNORED)
+    if pages.live_head(state, granule) != granule:
+        return np.int64(NONE), np.int64(Outcome.ABSENT)
+    frame = state.frames[granule]
+    order, stays = np.int64(frame["order"]), frame["pins"] > 0 or frame["movable"] == 0
+    for page in range(granule, granule + (np.int64(1) << order)):
+        stays = stays or state.frames[page]["poisoned"] != 0
+    if stays:
+        return np.int64(NONE), np.int64(Outcome.UNMOVABLE)
+    if state.counts[ONLINE] == 0:
+        _bring_online(state, np.int64(0))
+    found = _take(state, order, np.int64(MOVABLE), np.int64(0))
+    if found == NONE:
+        return np.int64(NONE), np.int64(Outcome.REFUSED)
+    frame = state.frames[found]
+    frame["use"], frame["order"], frame["movable"] = LIVE, order, 1
+    if state.tails != 0:
+        pages.set_tails(state, found, order)
+    interface.release(state, granule, np.int64(0))
+    return found, np.int64(Outcome.DONE)
 
 
 # ---- failed memory --------------------------------------------------------------------------

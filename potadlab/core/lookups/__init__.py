@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import interface
-from . import heads, memdesc, memmap, rank, two_level, xarray
+from . import heads, maple, memdesc, memmap, rank, two_level, xarray
 
 LOOKUPS: dict[str, Callable[..., Any]] = {
     "memmap": memmap.new,
@@ -13,6 +13,8 @@ LOOKUPS: dict[str, Callable[..., Any]] = {
     "memmap8": memdesc.new_8,
     "two-level": two_level.new,
     "xarray": xarray.new,
+    "maple": maple.new,
+    "maple-gaps": maple.new_with_gaps,
     "heads": heads.new,
     "rank": rank.new,
 }
