@@ -291,12 +291,18 @@ def release(state: BuddyState, granule, cpu):
         cma.give_up(state, granule, order)
     if state.counts[POISONED] > 0 and _give_but_poison(state, granule, order):
         return order
+    _put_back(state, granule, order, cpu)
+    return order
+
+
+@inlined
+def _put_back(state, granule, order, cpu):
+    """free_unref_page, or straight to the zone's lists where there is none for the order."""
     zone = zone_of(state, granule)
     if percpu.has_list(state, order):
         percpu.push(state, zone, cpu % state.cpus, granule, order)
     else:
         _give(state, zone, granule, order)
-    return order
 
 
 @inlined
@@ -445,25 +451,19 @@ def _move_out(state, start, end, moves):
 @interface.migrate.register
 @kernel
 def migrate(state: BuddyState, granule):
-    if pages.live_head(state, granule) != granule:
+    if _live_head(state, granule) != granule:
         return np.int64(NONE), np.int64(Outcome.ABSENT)
-    frame = state.frames[granule]
-    order, stays = np.int64(frame["order"]), frame["pins"] > 0 or frame["movable"] == 0
-    for page in range(granule, granule + (np.int64(1) << order)):
-        stays = stays or state.frames[page]["poisoned"] != 0
-    if stays:
+    order = pages.order_of(state.pages, granule)
+    if cma.stays(state, granule, order):
         return np.int64(NONE), np.int64(Outcome.UNMOVABLE)
     if state.counts[ONLINE] == 0:
         _bring_online(state, np.int64(0))
-    found = _take(state, order, np.int64(MOVABLE), np.int64(0))
-    if found == NONE:
+    to = _take(state, order, np.int64(MOVABLE), np.int64(0))
+    if to == NONE:
         return np.int64(NONE), np.int64(Outcome.REFUSED)
-    frame = state.frames[found]
-    frame["use"], frame["order"], frame["movable"] = LIVE, order, 1
-    if state.tails != 0:
-        pages.set_tails(state, found, order)
-    interface.release(state, granule, np.int64(0))
-    return found, np.int64(Outcome.DONE)
+    pages.move(state.pages, granule, to, order)
+    _put_back(state, granule, order, np.int64(0))
+    return to, np.int64(Outcome.DONE)
 
 
 # ---- failed memory --------------------------------------------------------------------------

@@ -146,14 +146,15 @@ def busy(state, start, granules, may_move):
             return True  # failed, and out of service
         order = pages.order_of(state.pages, granule)
         after = granule + (np.int64(1) << order)
-        if use == LIVE and (not may_move or _stays(state, granule, order)):
+        if use == LIVE and (not may_move or stays(state, granule, order)):
             return True
         granule = after
     return False
 
 
 @kernel
-def _stays(state, granule, order):
+def stays(state, granule, order):
+    """Whether a live block cannot be moved: its kind, a claim, its size, a pin, failed memory."""
     if not pages.movable(state.pages, granule) or claimed(state, granule):
         return True
     if order >= state.orders or pages.pins_of(state.pages, granule) > 0:
