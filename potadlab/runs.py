@@ -85,6 +85,11 @@ def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float
     return state, events, moves[:moved].copy(), time.perf_counter() - before
 
 
+def state_after(spec: str, case: Case) -> Any:
+    """The allocator's state when all ops are done."""
+    return _replayed(spec, case)[0]
+
+
 def events_of(spec: str, case: Case) -> np.ndarray:
     """EVENT[]: what comes of the ops, and nothing else."""
     return _replayed(spec, case)[1]

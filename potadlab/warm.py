@@ -33,7 +33,8 @@ def compile_all(progress: Progress | None = None) -> None:
     many at once as there are processors.
     """
     tell = progress or (lambda share, what: None)
-    parts = [*ALLOCATORS, _REST]
+    # cma is buddy with an area: the same kernels
+    parts = [*dict((each.new, name) for name, each in reversed(ALLOCATORS.items())).values(), _REST]
     tell(0.0, f"compiling: {', '.join(parts)}")
     _read()  # compiled once, for all
     fresh = multiprocessing.get_context("spawn")  # no threads of this process are carried along
