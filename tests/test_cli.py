@@ -364,7 +364,7 @@ def test_replay_json_has_the_promised_keys(replayed):
     assert set(found) == {"potadlab", "machine", "loop", "trace", "space", "runs", "lookups"}
     assert found["loop"] == "open"
     assert set(found["space"]) == {"bytes", "granule_bytes"}
-    assert [run["allocator"] for run in found["runs"]] == ["potad", "buddy", "llfree", "recorded"]
+    assert [run["allocator"] for run in found["runs"]] == ["potad", "buddy", "recorded"]
     for run in found["runs"]:
         assert {
             "options",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "allocators",
     multiple=True,
     metavar="NAME",
-    help="potad, buddy, llfree or recorded; once for each wanted.  [default: all that can]",
+    help="potad, buddy, recorded (the default), llfree, ...; once for each wanted.",
 )
 @click.option(
     "--lookup",

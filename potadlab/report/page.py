@@ -16,7 +16,16 @@ from bokeh.resources import Resources
 
 from .. import __version__
 from ..session import Session
-from ..views import descriptors, distance, latency, orders, regions, theme, timeline
+from ..views import (
+    descriptors,
+    distance,
+    fragmentation,
+    latency,
+    orders,
+    regions,
+    theme,
+    timeline,
+)
 from . import figures, table
 
 if TYPE_CHECKING:
@@ -174,6 +183,14 @@ def _figures(run: "Run", marker: ColumnDataSource) -> Iterator[tuple[str, Any]]:
     if off:
         yield "distance", distance.draw(off, seconds, marker)
         yield "distance by size", distance.draw_sizes(off, granule_bytes)
+    broken = {
+        name: fragmentation.columns(
+            one.census.time_ns, one.census.free_blocks, one.census.spoilt, granule_bytes
+        )
+        for name, one in session.runs.items()
+    }
+    for measure in fragmentation.MEASURES:
+        yield measure, fragmentation.draw(measure, broken, seconds, marker)
     yield "descriptors", descriptors.draw(_descriptor_columns(session), seconds, marker)
     if run.latencies:
         yield "latency", latency.draw(run.latencies)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.allocators import ALLOCATORS
+from ..core.allocators import ALLOCATORS, USUAL
 from ..core.lookups import LOOKUPS
 from ..errors import BadSize
 from ..files import write
@@ -110,9 +110,8 @@ def _named(lookups: Sequence[str]) -> tuple[str, ...]:
 
 
 def _default_allocators(space: Space | None) -> tuple[str, ...]:
-    """`recorded` is at home in the recorded machine's memory only."""
-    known = ALLOCATORS.items()
-    return tuple(name for name, found in known if not (space and found.needs_record))
+    """The usual ones; `recorded` is at home in the recorded machine's memory only."""
+    return tuple(name for name in USUAL if not (space and ALLOCATORS[name].needs_record))
 
 
 def index_of(moment: str | int, length: int) -> int:
