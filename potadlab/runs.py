@@ -163,6 +163,11 @@ def touched_by(spec: str, case: Case, index: int) -> list[Touched]:
         ]
 
 
+def state_after(spec: str, case: Case) -> Any:
+    """The allocator's state when all ops are done."""
+    return _replayed(spec, case)[0]
+
+
 def events_of(spec: str, case: Case) -> np.ndarray:
     """EVENT[]: what comes of the ops, and nothing else."""
     return _replayed(spec, case)[1]

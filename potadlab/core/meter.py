@@ -115,14 +115,16 @@ def new(
 ) -> Meter:
     """A meter of these arrays, its cache empty; one not named in `guards` is guarded when written.
 
-    Each array is one piece of memory (C order), apart from the others.
+    "part" in `guards` speaks for every "part.name".  Each array is one piece of memory (C order), apart from the others.
     """
-    assert guards.keys() <= arrays.keys()
+    parts = {name.partition(".")[0] for name in arrays}
+    assert guards.keys() <= parts | arrays.keys()
     rows = np.zeros(len(arrays), _ARRAY)
     line = 0
     for number, (name, array) in enumerate(arrays.items()):
         assert array.flags.c_contiguous
-        start, guard = array.ctypes.data, guards.get(name, Guard.WRITTEN)
+        start, part = array.ctypes.data, name.partition(".")[0]
+        guard = guards.get(name, guards.get(part, Guard.WRITTEN))
         rows[number] = (start, start + array.nbytes, line, number, guard)
         pages = -(-array.nbytes // (LINE_BYTES * _LINES_PER_PAGE))
         line += pages * _LINES_PER_PAGE

@@ -78,7 +78,7 @@ class Run:
 
     def at(self, moment: str | int) -> dict[str, np.ndarray]:
         """BLOCK[] of each allocator after `moment` ops, or at a share of them such as "50%"."""
-        index = _index(moment, self.session.length)
+        index = index_of(moment, self.session.length)
         return {name: self.session.blocks(name, index) for name in self.session.names}
 
     def to_html(self, path: str | Path) -> None:
@@ -142,7 +142,7 @@ def _default_allocators(space: Space | None) -> tuple[str, ...]:
     return tuple(name for name in USUAL if not (space and ALLOCATORS[name].needs_record))
 
 
-def _index(moment: str | int, length: int) -> int:
+def index_of(moment: str | int, length: int) -> int:
     """Ops before a moment; raises BadSize for one that is not within the run."""
     text = str(moment).strip()
     try:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..linux.state import ALL_MARKS, FRAME, NO_MARKS, ORDER_MAX, ZONE_MARKS
+from ..linux import memdesc
+from ..linux.pages import FRAME
+from ..linux.state import ALL_MARKS, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
 from ..meter import Guard
 from . import buddy, llfree, null, potad, recorded
@@ -110,11 +112,13 @@ def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, in
 
 
 def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
-    """As Linux's, and beside struct page: list heads, per-CPU lists, 4 bits for each pageblock."""
+    """List heads, per-CPU lists, 4 bits for each pageblock; and struct page, or memdescs."""
     heads = state.lists.nbytes + state.pcps.nbytes + state.pcp_lists.nbytes
-    return _bytes_of_linux(state, live_blocks, granules) | {
-        "free_structure": heads + (granules >> state.block_order) // 2
-    }
+    if isinstance(state.pages, memdesc.Memdescs):
+        found = memdesc.bytes_of(state.pages, granules)
+    else:
+        found = _bytes_of_linux(state, live_blocks, granules)
+    return found | {"free_structure": heads + (granules >> state.block_order) // 2}
 
 
 # POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
@@ -125,9 +129,24 @@ _POTAD_GUARDS = {
     **dict.fromkeys(("caches", "cached"), Guard.NEVER),
 }
 # zone->lock is held from the first write of a list head or zone counter to the last; watermarks
-# are read without it, struct pages before and after are the caller's, per-CPU lists the CPU's
-_BUDDY_GUARDS = dict.fromkeys(("frames", "pcps", "pcp_lists"), Guard.NEVER)
+# are read without it, pages before and after are the caller's, per-CPU lists the CPU's
+_BUDDY_GUARDS = dict.fromkeys(("pages", "pcps", "pcp_lists"), Guard.NEVER)
+# what Linux has not: types told from the start, tables of kinds
+_BUDDY_UNCOUNTED = ("votes", "counts", "kind_types", "pages.kind_movable")
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
+
+_BUDDY = {
+    "pcp": {"on": buddy.CPUS, "off": 0},
+    "tails": {"on": 1, "off": 0},
+    "migratetypes": {"on": 1, "off": 0},
+    "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
+    "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
+    "descriptor": {"page": "page", "memdesc": "memdesc"},
+    "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
+}
+_AREAS = {f"{mib}MiB": mib << 20 for mib in (256, 2, 4, 8, 16, 32, 64, 128, 512)} | {
+    f"{gib}GiB": gib << 30 for gib in (1, 2, 4, 8)
+}
 
 ALLOCATORS = {
     "potad": Allocator(
@@ -148,19 +167,29 @@ ALLOCATORS = {
         buddy.new,
         _bytes_of_buddy,
         "buddy is Linux 6.12's: per-CPU lists, compound tails, migratetypes, unless told off",
-        {
-            "pcp": {"on": buddy.CPUS, "off": 0},
-            "tails": {"on": 1, "off": 0},
-            "migratetypes": {"on": 1, "off": 0},
-            "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
-            "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
-            "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
-        },
+        _BUDDY,
         order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
         cpus="pcp",
         guards=_BUDDY_GUARDS,
-        uncounted=("votes", "counts", "kind_types", "kind_movable"),
+        uncounted=_BUDDY_UNCOUNTED,
+    ),
+    "cma": Allocator(
+        buddy.new,
+        _bytes_of_buddy,
+        "cma is buddy with one CMA area, which movable memory uses meanwhile",
+        {
+            "area": _AREAS,
+            "bit_order": {str(order): order for order in range(10)},
+            **_BUDDY,
+            "migratetypes": {"on": 1},
+        },
+        order_max=ORDER_MAX,
+        claim_refused="given up: each range of the area is claimed, or holds what cannot move",
+        claim_untried="not tried: there is no area",
+        cpus="pcp",
+        guards=_BUDDY_GUARDS,
+        uncounted=_BUDDY_UNCOUNTED,
     ),
     "llfree": Allocator(
         llfree.new,
