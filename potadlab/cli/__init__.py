@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
 from .ageing import age
+from .claiming import claim
 from .generating import generate
 from .measuring import bench, export
 from .opening import lab
@@ -61,6 +62,7 @@ def program() -> None:
 
 
 for _command in (
-    replay, age, info, import_text, cut, diff, export, record, snapshot, generate, bench, lab,
+    replay, claim, age, info, import_text, cut, diff, export, record, snapshot, generate, bench,
+    lab,
 ):  # fmt: skip
     program.add_command(_command)

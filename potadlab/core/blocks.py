@@ -70,7 +70,7 @@ def new(
 ):
     """A state over `zones` (i8[n, 2], granules, in order of trial) with nothing in service."""
     granules = int(zones.max())
-    assert cpus & (cpus - 1) == 0
+    cpus = 1 << (cpus - 1).bit_length() if cpus else 0
     stacks = max(cpus, 1) * (groups + 1) * STACKS
     return state_class(
         tree.new(zones, groups + 1, tight),
