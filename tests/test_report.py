@@ -9,7 +9,7 @@ from rich.console import Console
 
 import potadlab as pl
 from potadlab.core.layout import BLOCK, NONE, OP, Verb
-from potadlab.report import figures, html_page, page, table
+from potadlab.report import html_page, page, table
 from potadlab.units import Space
 
 HOSTILE = "</script><script>alert(1)</script><b>"
@@ -60,13 +60,12 @@ def test_figures(run):
         assert one["peak_live_bytes"] == (2 << 20) + (8 << 10)
         free = [count << order for order, count in enumerate(one["free_blocks"])]
         assert sum(free) * 4096 == (14 << 20) - (8 << 10)
+        assert one["unusable_index"]["64KiB"]["end"] <= one["unusable_index"]["2MiB"]["end"]
+        assert one["fragmentation_index"]["2MiB"] == -1
+        assert one["blocks_available"]["1GiB"] == 0
+        assert one["largest_free_bytes"] == 4096 << len(one["free_blocks"]) - 1
+        assert one["spoilt_regions"] >= 0
         assert one["ns_per_op"]["best"] <= one["ns_per_op"]["median"]
-
-
-def test_unusable_index():
-    assert figures._unusable([0, 0, 1], 2) == 0
-    assert figures._unusable([4, 0, 1], 2) == 0.5
-    assert figures._unusable([], 2) == 1
 
 
 def test_moments(run):
