@@ -363,7 +363,9 @@ def next_start(heads, granule):
 @inlined
 def start_of(heads, at):
     """First granule of the block whose entry is `at`."""
-    level = order_of(heads.slots[at]["entry"]) // 6
+    level = order_of(heads.slots[np.uint64(at)]["entry"]) // 6
+    if level == 0:
+        return at
     return (at - heads.offsets[level]) << (6 * level)
 
 
@@ -533,7 +535,7 @@ def locate(index: Heads, granule):
     at = entry_at(index, granule)
     if at == NONE:
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    entry = index.slots[at]["entry"]
+    entry = index.slots[np.uint64(at)]["entry"]
     if entry & CACHED != np.uint64(0):
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
     return start_of(index, at), order_of(entry), kind_of(entry), description(index, at)[0]
