@@ -96,7 +96,7 @@ _SAID = {
     "stacks_lost": "call stacks left out: their alloc is not there",
     "strange": "events left out: they cannot be",
     "own": "events are the recorder's own",
-    "untraced_pages": "pages more were allocated than recorded: lost, or in bulk, which has no events",
+    "untraced_pages": "pages more were allocated: lost, or in bulk, which has no events",
 }
 
 
