@@ -331,6 +331,15 @@ def test_every_allocator_does_the_same_under_a_meter(name):
     assert not costs["cut"].any()
 
 
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_what_is_guarded_and_left_out_is_there(name):
+    allocator = ALLOCATORS[name]
+    arrays = meter.arrays_of(allocator.new(ZONES, facts()))
+    assert set(allocator.uncounted) <= set(arrays)
+    assert set(allocator.guards) <= set(arrays) | {array.partition(".")[0] for array in arrays}
+    assert not allocator.cpus or allocator.cpus in allocator.options
+
+
 @compiled
 @pytest.mark.parametrize("name", LOOKUPS)
 def test_every_lookup_can_be_metered(name):
