@@ -75,13 +75,18 @@ def describe(arena, granule, order, kind, owner):
 
 @inlined
 def read(arena, word, granule):
-    """(start, order, kind, owner) of the block that has `word` and holds `granule`."""
-    if word & PLAIN != 0:
-        order = word >> _ORDER_SHIFT & 0x3F
-        owner = (word >> _OWNER_SHIFT) - 1
-        return align_down(granule, order), order, word >> _TYPE_BITS & 0xFF, owner
-    row = arena.rows[word >> _TYPE_BITS]
-    return row["granule"], np.int64(row["order"]), np.int64(row["kind"]), np.int64(row["owner"])
+    """(start, order, kind, owner) of the block that has `word` and holds `granule`; 0: of none.
+
+    Without a branch: one that waits for memory would let fewer lookups overlap, see `memmap`.  A
+    word without descriptor reads row 0 for nothing.
+    """
+    plain, described = -(word >> 2 & 1), -(word >> 3 & 1)
+    row = arena.rows[word >> _TYPE_BITS & described]
+    order = word >> _ORDER_SHIFT & 0x3F & plain | np.int64(row["order"]) & described
+    kind = word >> _TYPE_BITS & 0xFF & plain | np.int64(row["kind"]) & described
+    owner = (word >> _OWNER_SHIFT) - 1 & plain | np.int64(row["owner"]) & described
+    lives = plain | described
+    return align_down(granule, order) | ~lives, order, kind, owner | ~lives
 
 
 @inlined
@@ -172,20 +177,16 @@ def erase_8(index: Memmap8, granule):
 def locate_16(index: Memmap16, granule):
     row = index.pages[granule]
     word = row["word"]
-    if word == 0:
-        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    order = np.int64(row["order"])
+    lives = -np.int64(word != 0)
+    order, kind = np.int64(row["order"]) & lives, np.int64(row["kind"]) & lives
     _, _, _, owner = read(index.descriptors, word, granule)
-    return align_down(granule, order), order, np.int64(row["kind"]), owner
+    return align_down(granule, order) | ~lives, order, kind, owner
 
 
 @interface.locate.register
 @inlined
 def locate_8(index: Memmap8, granule):
-    word = index.words[granule]
-    if word == 0:
-        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return read(index.descriptors, word, granule)
+    return read(index.descriptors, index.words[granule], granule)
 
 
 @interface.bytes_of.register

@@ -15,7 +15,6 @@ import numpy as np
 from .. import interface
 from .._jit import inlined, kernel
 from ..bits import align_down, popcount
-from ..layout import NONE
 from ..mapped import mapped
 
 WORD = np.dtype([("starts", "u8"), ("rank", "i8")])  # rank: blocks that begin before this word
@@ -63,9 +62,9 @@ def locate(index: Rank, granule):
     start = align_down(granule, order)
     # in the last block before it, if that covers it; else the start computed is none
     starts = index.words[start >> 6]["starts"]
-    if starts >> np.uint64(start & 63) & np.uint64(1) == np.uint64(0):
-        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return start, order, np.int64(row["kind"]), np.int64(row["owner"])
+    lives = -np.int64(starts >> np.uint64(start & 63) & np.uint64(1))
+    kind, owner = np.int64(row["kind"]) & lives, np.int64(row["owner"]) | ~lives
+    return start | ~lives, order & lives, kind, owner
 
 
 @interface.check.register
