@@ -8,6 +8,7 @@ order", 14 June 2024).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,14 @@ def age_swap(
     any.  Raises BadSize if such a load cannot be, UnknownName for an allocator that is not here.
     """
     limit = _limit(space, fill, mix)
-    if turnovers < 0 or cpus < 1:
-        raise BadSize(f"turnovers {turnovers}, {cpus} CPUs: take at least 0, and at least 1")
+    if not (_whole(turnovers, 0) and _whole(cpus, 1) and _whole(seed, 0)):
+        raise BadSize(
+            f"turnovers {turnovers}, {cpus} CPUs, seed {seed}: take whole numbers of at least 0, "
+            "1 and 0"
+        )
+    names = (names,) if isinstance(names, str) else names
+    if not names:
+        raise UnknownName(f"no allocator chosen: choose among {', '.join(ALLOCATORS)}")
     makers = {name: _maker(name) for name in names}
     tell = progress or (lambda share, what: None)
     made = []
@@ -95,17 +102,27 @@ def age_swap(
 
 def _limit(space: Space, fill: float, mix: Mapping[int, float]) -> int:
     """Slots that may be in use; raises BadSize."""
-    if not 0 < fill <= 1:
+    if not isinstance(space, Space):
+        raise BadSize(f"{space!r} is no space: give one, as Space.ram('1GiB')")
+    if not isinstance(fill, Real) or not 0 < fill <= 1:
         raise BadSize(f"fill {fill}: take a share of the slots above 0, at most 1")
-    if not mix or not all(0 <= order <= ORDER_MAX for order in mix):
-        raise BadSize(f"mix {dict(mix)}: take orders from 0 to {ORDER_MAX}, of at least one folio")
-    if not all(0 <= weight < np.inf for weight in mix.values()) or sum(mix.values()) <= 0:
-        raise BadSize(f"mix {dict(mix)}: take shares of at least 0 that are not all 0")
+    orders = list(mix) if isinstance(mix, Mapping) else []
+    if not orders or not all(_whole(order, 0) and order <= ORDER_MAX for order in orders):
+        raise BadSize(f"mix {mix}: take orders from 0 to {ORDER_MAX}, of at least one folio")
+    shares = list(mix.values())
+    if not all(isinstance(share, Real) and 0 <= share < np.inf for share in shares) or not sum(
+        shares
+    ):
+        raise BadSize(f"mix {mix}: take shares of at least 0 that are not all 0")
     limit = int(fill * space.bytes // space.granule_bytes)
     if limit < 1 << max(mix):
         need = 1 << max(mix)
         raise BadSize(f"fill {fill} of {space.name} is {limit} slots: one folio takes {need}")
     return limit
+
+
+def _whole(number: object, least: int) -> bool:
+    return isinstance(number, Integral) and number >= least  # type: ignore[operator]
 
 
 def _maker(spec: str) -> _Maker:

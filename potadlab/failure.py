@@ -170,6 +170,11 @@ def decide(found: Found, soft: bool, by: str) -> Verdict:
     return _with_owner(verdict, found, by)
 
 
+def not_moved(found: Found, by: str) -> Verdict:
+    """The verdict of a soft offline where memory found nowhere to move to."""
+    return _with_owner(_refused(found, f"{_page(found)} migration failed"), found, by)
+
+
 def tell_owner(on_failure: Callable[[Failure], Any], failure: Failure) -> Any:
     """Tell an owner; its answer, or the exception that it raised, is for `after_telling`."""
     try:
@@ -361,7 +366,7 @@ def _soft_handlable(found: Found) -> bool:
 
 def _soft_in_use(found: Found) -> Verdict:
     assert found.kind is not None
-    page = "hugepage" if found.row == "hugetlb" else "page"
+    page = _page(found)
     large = found.row in _LRU and found.order > 0
     if large and found.pins:
         return _refused(found, "thp split failed")
@@ -374,6 +379,10 @@ def _soft_in_use(found: Found) -> Verdict:
         return _refused(found, f"{page} isolation failed")
     action = Action.SPLIT_AND_MIGRATE if large else Action.MIGRATE
     return _offline(found, f"{page} migrated and taken off", action)
+
+
+def _page(found: Found) -> str:
+    return "hugepage" if found.row == "hugetlb" else "page"
 
 
 def _offline(found: Found, type_text: str, action: Action) -> Verdict:

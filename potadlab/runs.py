@@ -17,6 +17,7 @@ from .core.mapped import mapped
 from .core.replay import begin, replay
 from .errors import UnknownName
 from .grouping import groups_of
+from .metrics.fragmentation import SIZES, order_of
 from .units import Space
 
 # A BLOCK[] is kept this often, and any moment is one stretch of events away: about 20 ms of folding
@@ -85,6 +86,11 @@ def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float
     return state, events, moves[:moved].copy(), time.perf_counter() - before
 
 
+def state_after(spec: str, case: Case) -> Any:
+    """The allocator's state when all ops are done."""
+    return _replayed(spec, case)[0]
+
+
 def events_of(spec: str, case: Case) -> np.ndarray:
     """EVENT[]: what comes of the ops, and nothing else."""
     return _replayed(spec, case)[1]
@@ -104,7 +110,13 @@ class Census:
     free_blocks: np.ndarray  # i8[sample, order]
     live_blocks: np.ndarray  # i8[sample, kind]
     live_granules: np.ndarray  # i8[sample, kind]
-    unusable_mean: float  # unusable free space index for 2 MiB, mean over ops, 0 .. 1
+    spoilt: np.ndarray  # i8[sample]  regions of 2 MiB that unmovable memory spoils
+    unusable_means: dict[str, float]  # unusable free space index by size, mean over ops, 0 .. 1
+
+    @property
+    def unusable_mean(self) -> float:
+        """For 2 MiB."""
+        return self.unusable_means["2MiB"]
 
 
 @dataclass
@@ -260,26 +272,30 @@ def _take_census(
     samples: int,
 ) -> Census:
     at = _sample_points(case, samples).astype(np.int64)
-    counts = census.new(case.zones, census.ORDERS - 1 if order_max is None else order_max)
+    sizes = {size: order_of(size, case.space.granule_bytes) for size in SIZES}
+    most = census.ORDERS - 1 if order_max is None else order_max
+    counts = census.new(case.zones, most, kinds.facts()["movable"], sizes["2MiB"])
     table = census.Samples(
         at,
         np.zeros((len(at), census.ORDERS), np.int64),
         np.zeros((len(at), census.KINDS), np.int64),
         np.zeros((len(at), census.KINDS), np.int64),
+        np.zeros(len(at), np.int64),
     )
-    unusable = np.zeros(1, np.int64)
+    orders = np.array([*sizes.values()], np.int64)
+    unusable = np.zeros(len(orders), np.int64)
     failures = int(np.count_nonzero(case.ops["verb"] == Verb.FAIL))
-    order = max((2 << 20) // case.space.granule_bytes, 1).bit_length() - 1
     census.begin(counts, case.ranges, case.start)
     poison = np.zeros(failures, np.int64)
-    census.count(counts, case.ops, events, moves, named, poison, table, order, unusable)
+    census.count(counts, case.ops, events, moves, named, poison, table, orders, unusable)
     return Census(
         at,
         case.ops["time_ns"][np.minimum(at, len(case.ops) - 1)] if len(case.ops) else at,
         table.free_blocks,
         table.live_blocks,
         table.live_granules,
-        float(unusable[0]) / 1000 / max(len(case.ops), 1),
+        table.spoilt,
+        dict(zip(sizes, (unusable / 1000 / max(len(case.ops), 1)).tolist(), strict=True)),
     )
 
 

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .core.allocators import ALLOCATORS
+from .core.allocators import ALLOCATORS, USUAL
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
+from .failure import Action, Found, Place, decide
 from .kinds import KIND, KINDS
 from .metrics.distance import Distance, distance
 from .runs import Case, chosen, run_allocator
 from .traces.trace import Trace
-from .units import KIB, Space, format_size
+from .units import KIB, PAGE_BYTES, Space, format_size
 
 Progress = Callable[[float, str], None]  # share done, 0 to 1; what is being done
 
@@ -41,11 +42,11 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Told:
-    """What came of a failed address in one allocator, and who was told."""
+    """What came of a failed address in one allocator, and who would be told."""
 
     allocator: str
     outcome: Outcome
-    words: str
+    words: str  # Linux's line (failure.decide), and who is told
     kind: str
     owner: str
     handle: int
@@ -83,13 +84,12 @@ class _Added:
     handles: int
 
 
-_WORDS = {
-    Outcome.POISONED_FREE: "it was free and has left service; its neighbours go on",
-    Outcome.POISONED_LIVE: "its owner is told; it leaves service when the block is released",
-    Outcome.POISONED_BEFORE: "it had failed before; nothing more to do",
+_FAILED = (Outcome.POISONED_FREE, Outcome.POISONED_LIVE, Outcome.POISONED_BEFORE)
+_NOT_FAILED = {
     Outcome.OUTSIDE: "not in service here: a hole, or memory not yet added",
     Outcome.IGNORED: "nothing was done",
 }
+_GIVEN_UP = (Action.RELEASE, Action.SPLIT_AND_RELEASE, Action.DISSOLVE)
 
 
 class Session:
@@ -102,7 +102,7 @@ class Session:
     def __init__(
         self,
         trace: Trace,
-        allocators: Sequence[str] = ("potad", "buddy", "recorded"),
+        allocators: Sequence[str] = USUAL,
         *,
         space: Space | None = None,
         progress: Progress | None = None,
@@ -207,7 +207,7 @@ class Session:
         return Told(
             allocator=name,
             outcome=outcome,
-            words=_WORDS.get(outcome, outcome.name.lower()),
+            words=_failure_words(name, outcome, held, granule * unit),
             kind=held.kind if held else "free",
             owner=held.owner if held else "nobody",
             handle=held.handle if held else NONE,
@@ -305,6 +305,26 @@ class Session:
     def added(self) -> int:
         """How many ops were added by hand and can be undone."""
         return len(self._added)
+
+
+def _failure_words(name: str, outcome: Outcome, held: Descriptor | None, at_bytes: int) -> str:
+    """What potad, or Linux, makes of it, and who is told.
+
+    A trace tells neither pins nor what is dirty or mapped, and goes on as it was recorded: the
+    block stays until its release.  All owners under potad are taken to listen.
+    """
+    if outcome not in _FAILED:
+        return _NOT_FAILED.get(outcome, outcome.name.lower())
+    live = outcome != Outcome.POISONED_FREE and held is not None
+    kind, order = (KINDS[KIND[held.kind]], held.order) if live and held else (None, 0)
+    found = Found(
+        Place.LIVE if live else Place.FREE, kind, order, callback=live, pfn=at_bytes // PAGE_BYTES,
+        poisoned=outcome == Outcome.POISONED_BEFORE,
+    )  # fmt: skip
+    by = "potad" if chosen(name).name == "potad" else "linux"
+    verdict = decide(found, soft=False, by=by)
+    stays = "; the trace keeps the block until its release" if verdict.action in _GIVEN_UP else ""
+    return f"{verdict.words}; told: {', '.join(verdict.tells) or 'nobody'}{stays}"
 
 
 def _claim_words(name: str, outcome: Outcome) -> str:

@@ -133,7 +133,7 @@ class SwapFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, allow_bad_pages: bool = False) -> None:
-        self.path = Path(path)
+        self.path = _path(path)
         self._file: io.FileIO | None = _opened(self.path)
         try:
             self.header = _checked_header(self._file, str(path), allow_bad_pages)
@@ -158,16 +158,16 @@ class SwapFile:
         Raises BadSwap if there is such a file already, no mkswap, or mkswap refuses; BadSize for a
         size that is none.  What was begun is gone then.
         """
-        size_bytes, page_bytes = parse_size(size), parse_size(page)
+        size_bytes, page_bytes, path = parse_size(size), parse_size(page), _path(path)
         program = shutil.which("mkswap", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if program is None:
             raise BadSwap(f"{path}: mkswap is not on this machine: install util-linux")
-        _make_empty(Path(path), size_bytes)
+        _make_empty(path, size_bytes)
         try:
-            _run([program, "--pagesize", str(page_bytes), "--label", label, os.fspath(path)])
+            _mkswap(program, path, "--pagesize", str(page_bytes), "--label", str(label))
             return cls(path)
         except BaseException:
-            Path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
 
     @property
@@ -177,11 +177,11 @@ class SwapFile:
     def swap_out(self, data: bytes | bytearray | memoryview, owner: str = "unknown") -> Swapped:
         """Store `data`, whole pages, in blocks of powers of two: the largest that are free first.
 
-        Raises BadSize if it is no whole number of pages, OutOfSpace if so many are not free,
-        BadSwap if the file cannot be written; nothing is out then.
+        Raises BadSize if it is no bytes or no whole number of pages, OutOfSpace if so many are not
+        free, BadSwap if the file cannot be written; nothing is out then.
         """
         self._fd()
-        whole = memoryview(data).cast("B")
+        whole = _bytes_of(data)
         if len(whole) == 0 or len(whole) % self.page_bytes:
             page = format_size(self.page_bytes)
             raise BadSize(f"{len(whole)} bytes are not swapped out: take whole pages of {page}")
@@ -245,7 +245,7 @@ class SwapFile:
         return self._file.fileno()
 
     def _blocks_of(self, swapped: Swapped) -> list[Block]:
-        blocks = self._out.get(swapped)
+        blocks = self._out.get(swapped) if isinstance(swapped, Swapped) else None
         if blocks is None:
             raise NotLive(f"{self.path}: this is not out here: freed before, or another file's")
         return blocks
@@ -306,21 +306,47 @@ class SwapFile:
         return bytes(found)
 
 
-def _make_empty(path: Path, size_bytes: int) -> None:
-    """A new file of zeros, for its owner alone; raises BadSwap."""
+def _path(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise BadSwap(f"{path!r}: give the path of a swap file")
+    return Path(path)
+
+
+def _bytes_of(data: bytes | bytearray | memoryview) -> memoryview:
+    """The data, byte by byte; raises BadSize."""
     try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-            file.truncate(size_bytes)
+        return memoryview(data).cast("B")
+    except TypeError as error:
+        raise BadSize(f"{type(data).__name__} is not swapped out: take bytes in a row") from error
+
+
+def _make_empty(path: Path, size_bytes: int) -> None:
+    """A new file of zeros, for its owner alone; raises BadSwap, and leaves none then."""
+    try:
+        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) else error
-        raise BadSwap(f"{path}: cannot be made: {words}") from error
+        raise _cannot_be_made(path, error) from error
+    try:
+        os.truncate(file, size_bytes)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise _cannot_be_made(path, error) from error
+    finally:
+        os.close(file)
 
 
-def _run(command: list[str]) -> None:
+def _cannot_be_made(path: Path, error: OSError | ValueError) -> BadSwap:
+    words = error.strerror if isinstance(error, OSError) else error
+    return BadSwap(f"{path}: cannot be made: {words}")
+
+
+def _mkswap(program: str, path: Path, *options: str) -> None:
     """Raises BadSwap, with the program's last line, if it fails."""
+    command = [program, *options, os.path.abspath(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BadSwap((done.stderr.strip() or f"{command[0]}: failed").splitlines()[-1])
+        said = (done.stderr.strip() or f"{program}: failed").splitlines()[-1]
+        raise BadSwap(f"{path}: {said}")
 
 
 def _opened(path: Path) -> io.FileIO:

@@ -70,7 +70,7 @@ def test_progress_is_told():
     assert told == [(0.0, "ageing in potad"), (0.5, "ageing in clusters"), (1.0, "aged")]
 
 
-@pytest.mark.parametrize("fill", [0, -1, 1.01, float("nan")])
+@pytest.mark.parametrize("fill", [0, -1, 1.01, float("nan"), "half"])
 def test_a_fill_that_cannot_be_is_refused(fill):
     with pytest.raises(BadSize, match="take a share of the slots above 0, at most 1"):
         age_swap(SMALL, fill)
@@ -81,6 +81,9 @@ def test_a_fill_that_cannot_be_is_refused(fill):
     [
         ({}, "of at least one folio"),
         ({10: 1}, "take orders from 0 to 9"),
+        ({1.5: 1}, "take orders from 0 to 9"),
+        ([0], "take orders from 0 to 9"),
+        ({0: "all"}, "shares of at least 0"),
         ({-1: 1}, "take orders from 0 to 9"),
         ({0: -1, 2: 2}, "shares of at least 0"),
         ({0: 0}, "not all 0"),
@@ -99,11 +102,19 @@ def test_a_device_smaller_than_a_folio_is_refused():
         age_swap(SMALL, turnovers=-1)
     with pytest.raises(BadSize, match="0 CPUs"):
         age_swap(SMALL, cpus=0)
+    with pytest.raises(BadSize, match="seed -1"):
+        age_swap(SMALL, seed=-1)
+    with pytest.raises(BadSize, match=r"turnovers 1\.5"):
+        age_swap(SMALL, turnovers=1.5)
+    with pytest.raises(BadSize, match="'8MiB' is no space"):
+        age_swap("8MiB")
 
 
 def test_an_allocator_that_is_not_here_is_refused():
     with pytest.raises(UnknownName, match="allocator 'slob' is not there"):
         age_swap(SMALL, names=["slob"])
+    with pytest.raises(UnknownName, match="no allocator chosen"):
+        age_swap(SMALL, names=[])
     with pytest.raises(
         UnknownName, match="'recorded' has its own record only: take potad or clust"
     ):

@@ -8,10 +8,13 @@ import pytest
 
 from potadlab.bundled import dataset
 from potadlab.core.layout import Outcome
+from potadlab.core.raster import FREE
 from potadlab.dashboard import Dashboard, words
 from potadlab.dashboard.controls import OWN_FILE
 from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
+from potadlab.kinds import KINDS
 from potadlab.session import Claimed, Step, Told
+from potadlab.views import regions, theme
 
 
 class Clock:
@@ -297,6 +300,119 @@ def test_pointer_messages_zoom_pan_and_choose(dashboard):
     assert dashboard.selected[0] == "potad"
     dashboard.show_whole()
     assert dashboard.window == full
+
+
+def press(dashboard, key, shift=False):
+    dashboard._hear({"type": "key", "key": key, "shift": shift})
+
+
+def test_keys_play_step_jump_and_zoom(dashboard):
+    dashboard.show_whole()
+    dashboard.go(5000)
+    for key, shift, at in (("ArrowRight", False, 5001), ("ArrowLeft", True, 4001)):
+        press(dashboard, key, shift)
+        assert dashboard.index == at
+    session = dashboard.session
+    press(dashboard, "3")
+    end_ns = session.time_ns(session.length)
+    assert dashboard.index == session.index_at(end_ns * 3 // 10)
+    press(dashboard, "0")
+    assert dashboard.index == 0
+    full = dashboard.window
+    press(dashboard, "+")
+    assert dashboard.window.granules_per_cell * 2 == full.granules_per_cell
+    press(dashboard, "-")
+    assert dashboard.window == full
+    press(dashboard, " ")
+    assert dashboard.playing
+    press(dashboard, " ")
+    assert not dashboard.playing
+
+
+def find(dashboard, text):
+    dashboard.seeker.text.value = text
+    dashboard.seeker.next.click()
+    return dashboard.controls.message.value
+
+
+def test_find_goes_to_an_address_a_kind_an_owner_one_after_the_other(dashboard):
+    block = chosen_block(dashboard)
+    dashboard.show_whole()
+    granule = int(block["granule"])
+    dashboard.selected = None
+    find(dashboard, hex(granule * 4096))
+    assert dashboard.selected == ("potad", granule)
+    assert dashboard.window.granules_per_cell == 1
+    live = dashboard.session.runs["potad"].live(dashboard.index)
+    kind = int(live["kind"][0])
+    wanted = live["granule"][live["kind"] == kind]
+    dashboard.selected = None
+    for at in (0, 1):
+        said = find(dashboard, KINDS[kind].name)
+        assert dashboard.selected == ("potad", int(wanted[at]))
+        assert f"{at + 1:,} of {len(wanted):,} blocks in potad" in said
+    assert "triangle" in dashboard.stage.canvas.marks["potad"].data["marker"]
+    said = find(dashboard, "<b>nobody</b>")
+    assert "potadlab-error" in said
+    assert "&lt;b&gt;" in said
+    assert "memory ends at" in find(dashboard, "1000TiB")
+    press(dashboard, "Escape")
+    assert dashboard.selected is None
+    assert "triangle" not in dashboard.stage.canvas.marks["potad"].data["marker"]
+    dashboard.show_whole()
+
+
+def test_a_range_is_typed_or_dragged_and_told_for_every_map(dashboard):
+    dashboard.go(dashboard.session.length // 2)
+    dashboard.show_whole()
+    find(dashboard, "4MiB-12MiB")
+    assert dashboard.seeker.range == (1024, 3072)
+    assert "range 0x400000 to 0xc00000, 8 MiB:" in dashboard.controls.block.value
+    for name in ("potad", "buddy"):
+        assert f"{name}: " in dashboard.controls.block.value
+        assert "#009e73" in dashboard.stage.canvas.shapes[name].data["colour"]
+    dashboard.show_whole()
+    first, wide = dashboard.window.first, dashboard.window.granules_per_cell
+    at = {"type": "pointer", "map": "potad", "delta": 0, "shift": True}
+    dashboard._hear({**at, "what": "panstart", "x": 10.0, "y": 2.0})
+    dashboard._hear({**at, "what": "pan", "x": 20.0, "y": 2.0})
+    dashboard._hear({**at, "what": "panend", "x": 20.0, "y": 2.0})
+    row = 2 // dashboard.window.scale * dashboard.window.columns
+    cells = [row + x // dashboard.window.scale for x in (10, 20)]
+    assert dashboard.seeker.range == (first + cells[0] * wide, first + (cells[1] + 1) * wide)
+    assert dashboard.window.first == first  # nothing was dragged away
+    press(dashboard, "Escape")
+    assert dashboard.seeker.range is None
+
+
+@pytest.mark.parametrize("colouring", theme.ALL_COLOURINGS)
+def test_every_colouring_paints_and_has_its_legend(dashboard, colouring):
+    dashboard.go(dashboard.session.length // 2)
+    dashboard.controls.colouring.value = colouring
+    index, window, by, worst = dashboard._moment()
+    for hilbert in (False, True):
+        bent = regions.along(window, hilbert)
+        made = [
+            np.frombuffer(dashboard.stage.painter.paint(index, bent, by, each).buffers[0], np.uint8)
+            for each in (worst, True)
+        ]
+        assert all(len(np.unique(image)) > 1 for image in made)
+        free = [np.count_nonzero(image == FREE) for image in made]
+        assert free[1] <= free[0]  # what is used is never outvoted by what is free
+    own = theme.legend_of(colouring, dashboard.stage.painter.shades.names)
+    assert all(label in dashboard.controls.legend.value for _, label in own[-1:])
+    dashboard.controls.colouring.value = theme.BY_SIZE
+
+
+def test_the_map_lies_along_a_curve_and_back(dashboard):
+    dashboard.show_whole()
+    dashboard.controls.lie.value = True
+    assert dashboard.window.hilbert
+    dashboard.zoom(2)
+    dashboard.show_whole()
+    assert dashboard.window.hilbert
+    dashboard.controls.lie.value = False
+    assert not dashboard.window.hilbert
 
 
 def test_a_claim_tells_its_steps_and_only_those_that_were_tried():

@@ -21,6 +21,7 @@ ROWS = {
     "large folio": (("anon", 8, State.MAPPED, 0, False, "linux"), ("Recovered", PIECES, 0)),
     "large, in halves": (("anon", 8, State.MAPPED, 0, False, "potad"), ("Recovered", PIECES, 1)),
     "pinned folio": (("anon", 8, State.MAPPED, 1, False, "linux"), ("Failed", KEPT, 0)),
+    "pinned huge page": (("hugetlb", 8, State.MAPPED, 1, False, "linux"), ("Failed", KEPT, 0)),
     "pinned page": (("anon", 1, State.MAPPED, 2, False, "linux"), ("Failed", KEPT, 0)),
     "dirty swap cache": (
         ("anon", 1, State.DIRTY | State.SWAPCACHE, 0, False, "linux"), ("Delayed", KEPT, 0)),
@@ -49,10 +50,14 @@ def free_bytes(allocator):
     return (allocator.space.granules - len(used | poisoned)) * PAGE
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_the_table_is_carried_out(name):
+@pytest.mark.parametrize(
+    ("name", "maker"),
+    [(name, pl.Potad) for name in ROWS]
+    + [(name, pl.Buddy) for name, ((*_, by), _) in ROWS.items() if by == "linux"],
+)
+def test_the_table_is_carried_out(name, maker):
     (kind, pages, state, pins, soft, by), (outcome, becomes, told) = ROWS[name]
-    potad, heard = pl.Potad(pl.Space.ram("256KiB")), []
+    potad, heard = maker(pl.Space.ram("256KiB")), []
     neighbour = potad.allocate(PAGE, "anon", "neighbour")
     block = potad.allocate(pages * PAGE, kind, "me", on_failure=heard.append)
     if kinds.facts()["record_bytes"][kinds.KIND[kind]]:
@@ -171,6 +176,59 @@ def test_nothing_can_move_where_nothing_is_free():
     assert not potad.lookup(blocks[1].start).poisoned
 
 
+@pytest.mark.parametrize("by", ["linux", "potad"])
+@pytest.mark.parametrize("maker", [pl.Potad, pl.Buddy])
+def test_a_large_folio_is_not_cut_for_a_page_that_cannot_move(maker, by):
+    full, heard = maker(pl.Space.ram("16KiB")), []
+    folio = full.allocate("16KiB", "anon", "me", on_failure=heard.append)
+    full.mark(folio, State.MAPPED | State.DIRTY)
+    failure = full.fail(folio.start + PAGE, soft=True, by=by)
+    assert (failure.outcome, failure.action, failure.moved_to) == ("Failed", "none", None)
+    assert "page migration failed" in failure.words
+    assert len(heard) == (by == "potad"), "it may succeed if the owner lets go"
+    assert full.lookup(0).handle == folio.handle
+    assert len(full.trace().ops) == 1
+    assert full.release(folio) is True
+
+
+def test_a_huge_page_with_a_failed_page_in_it_does_not_move():
+    potad = pl.Potad(pl.Space.ram("256KiB"))
+    huge = potad.allocate("32KiB", "hugetlb", "me")
+    potad.pin(huge)
+    assert potad.fail(huge.start + PAGE).action == Action.KEEP
+    potad.unpin(huge)
+    failure = potad.fail(huge.start + 2 * PAGE, soft=True)
+    assert (failure.outcome, failure.action) == (Result.FAILED, Action.NONE)
+    assert potad.lookup(huge.start).handle == huge.handle
+
+
+@pytest.mark.parametrize("by", ["linux", "potad"])
+def test_a_folio_of_a_terabyte_is_cut_into_few_blocks(by):
+    potad = pl.Potad(pl.Space.ram("1.5TiB"))
+    guest = potad.allocate("1TiB", "anon", "guest")
+    at = (700 << 30) + 5 * PAGE
+    assert potad.fail(at, by=by).action == Action.SPLIT_AND_RELEASE
+    assert potad.lookup(at).kind == "poison"
+    assert potad.lookup(at - PAGE).owner == potad.lookup(at + PAGE).owner == "guest"
+    assert potad.lookup(guest.start).size == 512 << 30
+    assert potad.lookup(at - PAGE).size == PAGE
+    assert len(potad.blocks()) < 600
+
+
+def test_a_block_that_moved_fails_where_it_lies():
+    potad = pl.Potad(pl.Space.ram("64KiB"))
+    low, block = potad.allocate(PAGE, "anon", "low"), potad.allocate(PAGE, "anon", "me")
+    potad.release(low)
+    potad.migrate(block)
+    other = potad.allocate(PAGE, "slab", "other")
+    assert other.start == block.start, "where it lay before"
+    assert potad.lookup(block).owner == "me"
+    assert potad.fail(block).owner == "me"
+    assert not potad.lookup(other).poisoned
+    with pytest.raises(pl.NotLive, match="another allocator's"):
+        pl.Potad(potad.space).fail(other)
+
+
 def test_a_claim_is_not_cut():
     potad = pl.Potad(pl.Space.ram("64KiB"))
     claim = potad.claim("16KiB", "4KiB", owner="camera", kind="anon")
@@ -185,7 +243,26 @@ def test_the_buddy_does_what_linux_does():
     buddy = pl.Buddy(pl.Space.ram("64KiB"))
     block = buddy.allocate("16KiB", "anon", "me")
     assert buddy.fail(block.start + PAGE).outcome == Result.RECOVERED
-    assert [buddy.lookup(i * PAGE) is None for i in range(4)] == [False, True, False, False]
+    assert [buddy.lookup(i * PAGE).kind for i in range(4)] == ["anon", "poison", "anon", "anon"]
     slab = buddy.allocate(PAGE, "slab", "dentry", on_failure=lambda failure: None)
     assert buddy.fail(slab).outcome == Result.IGNORED
+    buddy.check()
+
+
+def test_the_buddy_counts_pins_and_keeps_marks():
+    buddy = pl.Buddy(pl.Space.ram("64KiB"))
+    block = buddy.allocate("16KiB", "file", "me")
+    buddy.mark(block, State.DIRTY | State.MAPPED)
+    buddy.pin(block)
+    assert (buddy.lookup(0).pins, buddy.lookup(0).state) == (1, State.DIRTY | State.MAPPED)
+    assert "unsplit thp: Failed" in buddy.fail(block).words
+    assert buddy.lookup(0).poisoned
+    buddy.unpin(block)
+    pieces = buddy.split(block, "8KiB")
+    assert buddy.lookup(pieces[1]).state == State.DIRTY | State.MAPPED
+    assert "mapping (EIO)" in buddy.fail(pieces[1]).told
+    moved = buddy.migrate(buddy.allocate(PAGE, "anon", "task"))
+    assert buddy.lookup(moved.to).owner == "task"
+    with pytest.raises(pl.Pinned, match="slab does not move"):
+        buddy.migrate(buddy.allocate(PAGE, "slab", "dentry"))
     buddy.check()

@@ -25,7 +25,9 @@ def shape(allocator):
     """All that a caller can see."""
     live = allocator.blocks()
     state = live[["granule", "order", "kind", "owner", "handle"]].tolist()
-    return state, allocator.largest_free_bytes, allocator.live_bytes, len(allocator.trace().ops)
+    trace = allocator.trace()
+    told = len(trace.ops), trace.handles, trace.owners, allocator.owners
+    return state, allocator.largest_free_bytes, allocator.live_bytes, *told
 
 
 def test_a_block_is_found_from_each_of_its_bytes(any_one):
@@ -46,6 +48,17 @@ def test_a_block_is_found_from_each_of_its_bytes(any_one):
 
 
 WRONG = {  # the call, its error, and what it must say
+    "a list for a kind": (lambda a, b: a.allocate("4KiB", ["anon"]), pl.UnknownName, "anon"),
+    "descriptors asked for": (
+        lambda a, b: a.allocate("4KiB", "descriptor"), pl.UnknownName, "descriptor"),
+    "no such CPU": (lambda a, b: a.allocate("4KiB", cpu=256), pl.UnknownName, "0 to 255"),
+    "no CPU, released": (lambda a, b: a.release(b, cpu=-1), pl.UnknownName, "0 to 255"),
+    "nobody to call": (
+        lambda a, b: a.allocate("4KiB", on_failure="me"), pl.BadKind, "function of one failure"),
+    "no state": (lambda a, b: a.mark(b, "dirty"), pl.UnknownName, "State.DIRTY"),
+    "mark of free memory": (lambda a, b: a.mark(0xC000, 1), pl.NotLive, "free"),
+    "failure by nobody": (lambda a, b: a.fail(b, by=""), pl.UnknownName, "linux, potad"),
+    "no handle": (lambda a, b: a.block("a"), pl.NotLive, "handle a"),
     "no power of two": (lambda a, b: a.allocate("6KiB"), pl.BadSize, "6KiB.*power of two.*8 KiB"),
     "smaller than a granule": (lambda a, b: a.allocate(512), pl.BadSize, "at least 4 KiB"),
     "no size": (lambda a, b: a.allocate("much"), pl.BadSize, "not understood"),
@@ -66,6 +79,11 @@ WRONG = {  # the call, its error, and what it must say
     "alignment no power": (lambda a, b: a.claim("24KiB", "12KiB"), pl.BadSize, "power of two"),
     "claim of no multiple": (lambda a, b: a.claim("12KiB", "8KiB"), pl.BadSize, "multiple.*8 KiB"),
     "claim of nothing": (lambda a, b: a.claim(0, "4KiB"), pl.BadSize, "claim"),
+    "alignment 0": (lambda a, b: a.claim("8KiB", 0), pl.BadSize, "alignment 0:.*4 KiB"),
+    "claim of half a granule": (lambda a, b: a.claim("6KiB"), pl.BadSize, "claim of 6KiB.*4 KiB"),
+    "claim beyond all": (
+        lambda a, b: a.claim("4000PiB", "4KiB", migrate=True), pl.OutOfSpace, "64 KiB"),
+    "new owner refused": (lambda a, b: a.claim("64KiB", owner="you"), pl.OutOfSpace, "32 KiB"),
     "split into more": (lambda a, b: a.split(b, "16KiB"), pl.BadSize, "8 KiB or less"),
     "pin of free memory": (lambda a, b: a.pin(0xC000), pl.NotLive, "free"),
     "unpin without a pin": (lambda a, b: a.unpin(b), pl.NotLive, "no pin"),
@@ -85,6 +103,54 @@ def test_a_wrong_call_says_what_would_work_and_changes_nothing(any_one, name):
     assert isinstance(told.value, PotadError)
     assert shape(any_one) == before
     any_one.check()
+
+
+def test_what_is_failed_or_holds_descriptors_is_not_called_free(any_one):
+    any_one.fail(0)
+    for call in (any_one.release, any_one.pin, any_one.migrate):
+        with pytest.raises(pl.NotLive, match="it is failed"):
+            call(0)
+    hosted = pl.Potad(pl.Space.ram("64KiB"), hosted=True)
+    hosted.allocate("4KiB", "anon")
+    (slab,) = (at for at in (0, 4096) if hosted.lookup(at).kind == "descriptor")
+    for call in (hosted.release, hosted.pin, hosted.split, hosted.migrate):
+        with pytest.raises(pl.NotLive, match="it holds descriptors"):
+            call(slab, *["4KiB"] * (call == hosted.split))
+
+
+def test_a_claim_may_be_given_wherever_a_block_may(potad):
+    claim = potad.claim("16KiB", "4KiB", owner="camera", kind="anon")
+    potad.pin(claim)
+    assert potad.lookup(claim).pins == 1
+    potad.unpin(claim)
+    potad.mark(claim, 1)
+    assert potad.lookup(claim.end - 1).state == 1
+    with pytest.raises(pl.Pinned, match="in a claim"):
+        potad.migrate(claim)
+    with pytest.raises(pl.BadSize, match="chunk of a claim"):
+        potad.split(claim, "4KiB")
+    assert potad.fail(claim).owner == "camera"
+    potad.release(claim)
+    with pytest.raises(pl.NotLive, match="released before"):
+        potad.pin(claim)
+
+
+def test_a_block_is_not_cut_into_more_pieces_than_can_be_told():
+    potad = pl.Potad(pl.Space.ram("1.5TiB"))
+    guest = potad.allocate("1TiB")
+    with pytest.raises(pl.BadSize, match=r"268,435,456 blocks at once"):
+        potad.split(guest, "4KiB")
+    with pytest.raises(pl.BadSize, match=r"blocks at once"):
+        potad.claim((256 << 30) + 4096, "4KiB")
+    assert len(potad.split(guest, "512GiB")) == 2
+
+
+def test_what_front_caches_hold_can_be_had():
+    potad = pl.Potad(pl.Space.ram("64KiB"), caches="on")
+    for block in [potad.allocate("4KiB") for _ in range(16)]:
+        potad.release(block)
+    assert potad.largest_free_bytes == 64 * KIB
+    assert potad.allocate("64KiB").start == 0
 
 
 def test_pieces_share_a_descriptor_and_go_one_by_one(potad):
@@ -135,6 +201,19 @@ def test_a_pinned_piece_counts_alone(potad):
     assert potad.lookup(first.start).owner == potad.lookup(second.start).owner == "me"
     assert potad.release(second) is True
     assert potad.release(first) is False
+
+
+def test_a_piece_that_is_pinned_keeps_the_state_and_the_body_of_its_descriptor(potad):
+    block = potad.allocate("8KiB", "xfs_buf", "log")
+    potad.mark(block, 3)
+    potad.lookup(block).body[:] = 7
+    first, second = potad.split(block, "4KiB")
+    potad.pin(first)
+    assert potad.descriptors().records["xfs_buf"] == 2
+    for piece in (first, second):
+        found = potad.lookup(piece)
+        assert (found.owner, found.state) == ("log", 3)
+        assert (found.body == 7).all()
 
 
 SKETCH = {  # MiB of 16 that are taken: (chunks' size, start) in MiB, steps
@@ -223,6 +302,19 @@ def test_migration_empties_the_cheapest_window_and_tells_its_cost(potad):
         assert potad.release(movable[move.handle]) is True
 
 
+def test_the_next_cheapest_window_is_emptied_where_the_cheapest_cannot_be():
+    """Four pages in a row find no place among single pages; the single pages do beside them."""
+    potad = pl.Potad(pl.Space.ram("128KiB"))
+    potad.allocate("16KiB", "anon", "in a row")
+    for block in [potad.allocate("4KiB", "anon") for _ in range(28)]:
+        if block.start >> 12 not in (17, 21, 25, 29, 31):
+            potad.release(block)
+    claim = potad.claim("64KiB", "64KiB", migrate=True)
+    assert (claim.start, claim.moved_bytes) == (64 * KIB, 20 * KIB)
+    assert potad.lookup(0).owner == "in a row"
+    potad.check()
+
+
 def test_pinned_and_unmovable_memory_is_respected(potad):
     blocks = [potad.allocate("4KiB", "anon") for _ in range(16)]
     for block in blocks[1::2]:
@@ -300,6 +392,24 @@ def test_hosted_descriptors_lie_in_the_space_itself():
     assert potad.allocate("64KiB", "kernel").start == 0
 
 
+def test_a_refusal_for_want_of_a_descriptor_says_so():
+    potad = pl.Potad(pl.Space.ram("4KiB"), hosted=True)
+    with pytest.raises(pl.OutOfSpace, match=r"descriptor of anon memory.*such as kernel"):
+        potad.allocate("4KiB", "anon")
+    assert potad.allocate("4KiB", "kernel").start == 0
+
+
+def test_a_refused_claim_says_how_much_lies_in_a_row(potad):
+    potad.allocate("4KiB")
+    with pytest.raises(pl.OutOfSpace, match="at this alignment 56 KiB lie free in a row"):
+        potad.claim("64KiB", "8KiB")
+    assert potad.claim("56KiB", "8KiB").start == 8192
+    buddy = pl.Buddy(potad.space)
+    with pytest.raises(pl.OutOfSpace, match="one block, a power of two") as told:
+        buddy.claim("24KiB", "8KiB")
+    assert "migrate=True" not in str(told.value)
+
+
 def test_groups_keep_apart_and_stealing_is_counted():
     potad = pl.Potad(pl.Space.ram("4MiB"), groups="migratetype")
     slab, anon = potad.allocate("4KiB", "slab"), potad.allocate("4KiB", "anon")
@@ -344,6 +454,16 @@ def test_several_allocators_at_once_know_nothing_of_each_other():
     assert other.lookup(0) is None
     both = pl.Potad(pl.Space.join(pl.Space.ram("64KiB"), pl.Space.ram("64KiB", start="1MiB")))
     assert [both.allocate("64KiB").start for _ in range(2)] == [0, MIB]
+
+
+def test_a_space_is_asked_for():
+    with pytest.raises(pl.BadSpace, match=r"'64KiB' is no space.*Space.ram"):
+        pl.Potad("64KiB")
+
+
+def test_an_owner_may_be_any_object(potad):
+    assert potad.lookup(potad.allocate("4KiB", owner=7)).owner == "7"
+    assert potad.owners == ["7"]
 
 
 def test_a_block_says_what_it_is(potad):

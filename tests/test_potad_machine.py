@@ -299,6 +299,15 @@ class PotadMachine(RuleBasedStateMachine):
             else:
                 assert found is None
 
+    def teardown(self):
+        """What was done by hand, replayed, ends with the same blocks."""
+        if not hasattr(self, "potad") or self.hosted:  # which no spec says
+            return
+        session = pl.Session(self.potad.trace(), [self.potad.spec])
+        fields = ["granule", "order", "kind", "owner", "handle"]
+        again = session.blocks(self.potad.spec, session.length)
+        assert again[fields].tolist() == self.potad.blocks()[fields].tolist()
+
 
 TestPotadMachine = PotadMachine.TestCase
 TestPotadMachine.settings = settings(

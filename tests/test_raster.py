@@ -55,7 +55,7 @@ def granule_categories(blocks, categories, ranges, end, first, granules):
     return found, used, serving
 
 
-def brute_force(blocks, categories, ranges, end, first, per_pixel, height, width):
+def brute_force(blocks, categories, ranges, end, first, per_pixel, height, width, ranks=(0,) * 256):
     found, used, serving = granule_categories(
         blocks, categories, ranges, end, first, height * width * per_pixel
     )
@@ -67,7 +67,8 @@ def brute_force(blocks, categories, ranges, end, first, per_pixel, height, width
         counts[OUTSIDE] = per_pixel - inside
         counts[HOLE] = max(inside - serving[span].sum(), 0)
         counts[FREE] = max(serving[span].sum() - used[span].sum(), 0)
-        pixels.append(max(range(256), key=lambda category: (counts[category], category)))
+        present = np.flatnonzero(counts).tolist() or [0]
+        pixels.append(max(present, key=lambda here: (ranks[here], counts[here], here)))
     for granule in blocks["granule"][categories == POISON]:
         pixel = (int(granule) - first) // per_pixel
         if 0 <= pixel < len(pixels):
@@ -85,6 +86,16 @@ def test_every_pixel_is_what_most_of_its_granules_are(memory, first, per_pixel, 
     blocks, categories, ranges, end = memory
     pixels = rasterise(blocks, categories, ranges, end, first, per_pixel, *shape)
     expected = brute_force(blocks, categories, ranges, end, first, per_pixel, *shape)
+    assert pixels.tolist() == expected.tolist()
+
+
+@given(memory=memories(), first=st.integers(0, 40), per_pixel=st.sampled_from([1, 3, 8, 32]))
+def test_with_ranks_the_worst_that_is_present_wins(memory, first, per_pixel):
+    blocks, categories, ranges, end = memory
+    ranks = np.zeros(256, np.uint8)
+    ranks[[FREE, USED, ANON, SLAB]] = 1, 2, 3, 2
+    pixels = rasterise(blocks, categories, ranges, end, first, per_pixel, 4, 6, ranks)
+    expected = brute_force(blocks, categories, ranges, end, first, per_pixel, 4, 6, ranks)
     assert pixels.tolist() == expected.tolist()
 
 

@@ -139,7 +139,12 @@ def test_a_failed_granule_of_a_live_block_tells_its_owner(session):
         assert t.outcome == Outcome.POISONED_LIVE
         assert (t.owner, t.kind, t.handle) == ("first", "slab", 1)
         assert (t.start_bytes, t.size_bytes) == (8 * PAGE, 8 * PAGE)
-        assert "owner is told" in t.words
+    linux = "Memory failure: 0x9: recovery action for get hwpoison page: Ignored; told: nobody"
+    assert {t.allocator: t.words for t in told} == {
+        "potad": "Memory failure: 0x9: recovery action for slab block: Delayed; told: owner",
+        "buddy": linux,
+        "recorded": linux,
+    }
     op = session.ops[1]
     assert (op["verb"], op["granule"], op["time_ns"]) == (Verb.FAIL, 9, 10)
     assert op["flags"] == Flag.BY_HAND
@@ -175,7 +180,7 @@ def test_later_ops_are_replayed(session):
 @pytest.mark.parametrize(
     ("granule", "outcome", "words"),
     [
-        (40, Outcome.POISONED_FREE, "left service"),
+        (40, Outcome.POISONED_FREE, "free buddy page: Recovered; told: nobody"),
         (64, Outcome.OUTSIDE, "not in service"),
         (1 << 40, Outcome.OUTSIDE, "not in service"),
     ],
@@ -191,7 +196,7 @@ def test_a_second_failure_says_so(session):
     session.fail(9, 1)
     for t in session.fail(9, 3):
         assert t.outcome == Outcome.POISONED_BEFORE
-        assert "before" in t.words
+        assert "already poisoned page: Failed; told: nobody" in t.words
     assert session.added == 2
     assert session.runs["potad"].poison(session.length).tolist() == [9]
 

@@ -287,6 +287,26 @@ def test_only_whole_pages_go_out(path, size):
         file.swap_out(bytes(size))
 
 
+@pytest.mark.parametrize("data", ["text", 5, None, memoryview(bytes(2 * PAGE))[::2]])
+def test_what_is_no_bytes_in_a_row_does_not_go_out(path, data):
+    with SwapFile(path) as file, pytest.raises(BadSize, match="take bytes in a row"):
+        file.swap_out(data)
+
+
+@pytest.mark.parametrize("what", ["text", [1], None])
+def test_what_is_no_swapped_data_is_refused(path, what):
+    with SwapFile(path) as file:
+        for call in (file.swap_in, file.free):
+            with pytest.raises(NotLive, match="not out here"):
+                call(what)
+
+
+@pytest.mark.parametrize("path", [None, 5, ["swap"]])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(BadSwap, match="give the path of a swap file"):
+        SwapFile(path)
+
+
 @pytest.mark.parametrize("kind", [bytearray, memoryview, lambda data: memoryview(data).cast("I")])
 def test_any_bytes_go_out(path, kind):
     with SwapFile(path) as file:
@@ -473,9 +493,12 @@ def test_what_is_there_is_not_made_anew(path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(("size", "page"), [("4KiB", "4KiB"), (0, "4KiB"), ("64KiB", 1000)])
+@pytest.mark.parametrize(
+    ("size", "page"),
+    [("4KiB", "4KiB"), (0, "4KiB"), ("64KiB", 1000), (-4096, "4KiB"), ("4000PiB", "4KiB")],
+)
 def test_what_mkswap_refuses_is_not_left_behind(tmp_path, size, page):
-    with pytest.raises(BadSwap, match="mkswap") as refused:
+    with pytest.raises(BadSwap, match=r"/swap: (\S*mkswap: |cannot be made: )") as refused:
         SwapFile.make(tmp_path / "swap", size, page=page)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "swap").exists()
@@ -486,3 +509,9 @@ def test_without_mkswap_the_remedy_is_named(tmp_path, monkeypatch):
     with pytest.raises(BadSwap, match="mkswap is not on this machine: install util-linux"):
         SwapFile.make(tmp_path / "swap", "1MiB")
     assert not (tmp_path / "swap").exists()
+
+
+def test_a_name_that_looks_as_an_option_is_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with SwapFile.make("-x", "256KiB", label="--help") as file:
+        assert (file.path.name, file.header.label) == ("-x", "--help")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource
+from hypothesis import given
+from hypothesis import strategies as st
 from made import allocate, ops_of, space_of
 
 from potadlab.core.layout import BLOCK
@@ -14,7 +16,7 @@ from potadlab.core.raster import FREE, HOLE, OUTSIDE, POISON
 from potadlab.kinds import KIND, KINDS
 from potadlab.metrics import latency as timing
 from potadlab.runs import Case, run_allocator
-from potadlab.views import descriptors, latency, orders, regions, theme, timeline
+from potadlab.views import curve, descriptors, latency, orders, regions, theme, timeline
 from potadlab.views.regions import HEIGHT, WIDTH, Window
 
 EVERYTHING = np.array([[0, 1 << 20]], np.int64)
@@ -126,6 +128,101 @@ def test_outlines_follow_rows():
     xs, ys = regions.outline(window, 250, 12)
     assert (xs[:2], max(ys)) == ([250, 256], 2)
     assert regions.outline(window, 60_000, 8) == ([], [])
+
+
+# ---- along a Hilbert curve ----
+
+
+@given(columns=st.sampled_from([2, 8, 32, 64]), rows=st.integers(1, 60))
+def test_the_curve_visits_every_cell_once_and_steps_to_neighbours(columns, rows):
+    path = curve.places(columns, rows)
+    assert sorted(map(tuple, path.tolist())) == [
+        (r, c) for r in range(rows) for c in range(columns)
+    ]
+    steps = np.abs(np.diff(path, axis=0))
+    assert steps.max(initial=0) <= 1
+    assert np.count_nonzero(steps.sum(axis=1) > 1) <= 1
+    at = curve.cells(columns, rows)
+    assert all(at[row, column] == cell for cell, (row, column) in enumerate(path.tolist()))
+
+
+def test_along_the_curve_the_pixels_are_those_of_the_rows_elsewhere():
+    rows = Window(first=0, granules_per_cell=1, columns=64, rows=50)
+    bent = regions.along(rows, hilbert=True)
+    live = blocks(*((granule, 0, "slab") for granule in range(0, 3000, 7)), (3072, 6, "anon"))
+    images = [
+        regions.columns(live, EVERYTHING, 1 << 20, PAGE, window, theme.BY_KIND)["image"][0]
+        for window in (rows, bent)
+    ]
+    for granule in [*range(0, 3200, 3), 3099]:
+        pixels = []
+        for image, window in zip(images, (rows, bent), strict=True):
+            x, y = regions.place(window, granule)
+            assert regions.locate(window, x, y) == granule
+            pixels.append(image[int(y), int(x)])
+        assert pixels[0] == pixels[1]
+
+
+def test_an_outline_along_the_curve_is_every_side_to_another_cell():
+    window = Window(0, 1, 32, 25, hilbert=True)
+    xs, ys = regions.outline(window, 5, 1)
+    assert len(xs) == 4 * 3  # a cell alone has four sides, each ended by NaN
+    (x, y), scale = regions.place(window, 5), window.scale
+    corners = {(a, b) for a, b in zip(xs, ys, strict=True) if a == a}
+    assert corners == {(x + a * scale / 2, y + b * scale / 2) for a in (-1, 1) for b in (-1, 1)}
+    pair, _ = regions.outline(window, 5, 2)
+    assert len(pair) == 6 * 3  # two neighbours share a side
+    assert regions.outline(window, 10_000, 8) == ([], [])
+
+
+# ---- by owner, group, age, failure; the worst ----
+
+
+def test_blocks_by_owner_group_age_and_failure():
+    live = blocks((0, 0, "slab"), (4, 2, "anon"), (6, 0, "poison"), (8, 0, "file"))
+    live["owner"], live["handle"] = [2, 0, -1, -1], [0, 1, -1, 9]
+    live["time_ns"] = [10**9 - 10, -1, 0, 10**9 - 10**8]
+    shade = theme.Shade(10**9, np.array([1, 9, 0], np.uint8), np.array([2, 1], np.uint8))
+    found = {
+        by: theme.categories(live, by, PAGE, shade).tolist()
+        for by in (theme.BY_OWNER, theme.BY_GROUP, theme.BY_AGE, theme.BY_FAILED)
+    }
+    owner, group, age = theme.FIRST_OWNER, theme.FIRST_GROUP, theme.FIRST_AGE
+    assert found == {
+        "owner": [owner, owner + 1, POISON, owner + theme.OTHER_OWNER],
+        "group": [group + 2, group + 1, POISON, group],
+        "age": [age, age + 6, POISON, age + 3],
+        "failed": [theme.QUIET, theme.HURT, POISON, theme.QUIET],
+    }
+
+
+def test_every_index_of_a_colouring_has_its_legend_and_no_two_their_colour():
+    shown = theme.palette(light=True)
+    spans = {
+        theme.BY_OWNER: (theme.FIRST_OWNER, theme.FIRST_GROUP),
+        theme.BY_GROUP: (theme.FIRST_GROUP, theme.FIRST_AGE),
+        theme.BY_AGE: (theme.FIRST_AGE, theme.QUIET),
+        theme.BY_FAILED: (theme.QUIET, theme.FIRST_DIFFERENCE),
+    }
+    for colouring, (first, end) in spans.items():
+        rows = theme.legend_of(colouring, [f"owner {n}" for n in range(theme.OWNERS_SHOWN)])
+        colours = [colour for colour, _ in rows]
+        assert colours == shown[first:end]
+        assert len(set(colours)) == len(colours)
+        assert not set(colours) & {shown[FREE], shown[HOLE], shown[POISON]}
+
+
+def test_one_unmovable_page_shows_in_gigabytes_of_movable_ones_if_the_worst_is_asked_for():
+    window = Window(0, 1 << 18, 256, 200)
+    live = blocks((0, 18, "anon"), (1 << 18, 17, "anon"), (3 << 17, 0, "slab"))
+    ranges = np.array([[0, 1 << 20]], np.int64)
+    images = [
+        regions.columns(live, ranges, 1 << 20, PAGE, window, theme.BY_KIND, worst=worst)["image"][0]
+        for worst in (False, True)
+    ]
+    anon, slab = (theme.FIRST_KIND + KIND[name] for name in ("anon", "slab"))
+    assert images[0][0, :3].tolist() == [anon, anon, FREE]
+    assert images[1][0, :3].tolist() == [anon, slab, FREE]
 
 
 def test_labels_are_sizes_where_exact_and_addresses_elsewhere():

@@ -10,6 +10,8 @@ import click
 
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
+from .ageing import age
+from .claiming import claim
 from .generating import generate
 from .opening import lab
 from .recording import record, snapshot
@@ -58,5 +60,7 @@ def program() -> None:
     """
 
 
-for _command in (replay, info, import_text, cut, diff, record, snapshot, generate, lab):
+for _command in (
+    replay, claim, age, info, import_text, cut, diff, record, snapshot, generate, lab,
+):  # fmt: skip
     program.add_command(_command)

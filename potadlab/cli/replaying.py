@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "allocators",
     multiple=True,
     metavar="NAME",
-    help="potad, buddy, llfree or recorded; once for each wanted.  [default: all that can]",
+    help="potad, buddy, recorded (the default), llfree, ...; once for each wanted.",
 )
 @click.option(
     "--lookup",
@@ -104,13 +104,5 @@ def _check_names(
 
 
 def _show(runs: "list[Run]") -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or pipe has no edge to wrap at
     for run in runs:
-        console.print(run.table())
-        for further in filter(None, [run.distance_table(), run.lookup_table()]):
-            console.print()
-            console.print(further)
+        parts.show(*filter(None, [run.table(), run.distance_table(), run.lookup_table()]))

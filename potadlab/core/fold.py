@@ -103,14 +103,14 @@ def changes(ops, events, moves, first, out):
             order = np.int64(op["order"])
             count = _change(out, count, granule, op["handle"], event_order, False)
             for piece in range(np.int64(1) << (event_order - order)):
-                first = granule + (piece << order)
-                count = _change(out, count, first, op["into"] + piece, order, True)
+                into = op["into"] + piece
+                count = _change(out, count, granule + (piece << order), into, order, True)
         elif verb <= Verb.RELEASE_CLAIM:
             alive = verb == Verb.ALLOCATE or verb == Verb.CLAIM
             blocks, order = _blocks_of(verb, np.int64(op["order"]), event_order, op["granules"])
             for block in range(blocks):
-                first = granule + (block << order)
-                count = _change(out, count, first, op["handle"], order, alive)
+                start = granule + (block << order)
+                count = _change(out, count, start, op["handle"], order, alive)
     assert count == len(out)
 
 

@@ -2,7 +2,8 @@
 
 A merge sweep over blocks and ranges, both in address order: each is visited once, and a pixel
 costs the blocks that begin in it.  Equal shares go to the higher category, so used beats free.
-A failed granule is never outvoted: one is enough to colour its pixel.
+Where categories have ranks, the highest rank that is present wins, however little of it there is:
+one pinned page among gigabytes is seen.  A failed granule is never outvoted in any case.
 """
 
 import numpy as np
@@ -26,21 +27,24 @@ def rasterise(
     granules_per_pixel: int,
     height: int,
     width: int,
+    ranks: np.ndarray | None = None,
 ) -> np.ndarray:
     """u1[height, width]: the categories of `height * width` pixels from granule `first` on.
 
     blocks: BLOCK[]; categories: u1 per block, USED and up or POISON (such blocks may lie inside
-    others); ranges: i8[n, 2] in service, ascending, disjoint; end: of the space, in granules.
+    others); ranges: i8[n, 2] in service, ascending, disjoint; end: of the space, in granules;
+    ranks: u1[256], of each category (None: all alike).
     """
+    ranks = np.zeros(256, np.uint8) if ranks is None else ranks
     pixels = np.empty(height * width, np.uint8)
     counts = np.zeros(max(int(categories.max(initial=0)), USED) + 1, np.int64)
-    _sweep(blocks, categories, ranges, end, first, granules_per_pixel, counts, pixels)
+    _sweep(blocks, categories, ranges, end, first, granules_per_pixel, counts, ranks, pixels)
     _mark_poison(blocks, categories, first, granules_per_pixel, pixels)
     return pixels.reshape(height, width)
 
 
 @kernel
-def _sweep(blocks, categories, ranges, end, first, granules_per_pixel, counts, pixels):
+def _sweep(blocks, categories, ranges, end, first, granules_per_pixel, counts, ranks, pixels):
     block = _first_block(blocks, categories, first)
     span = 0
     for pixel in range(len(pixels)):
@@ -52,7 +56,7 @@ def _sweep(blocks, categories, ranges, end, first, granules_per_pixel, counts, p
         counts[OUTSIDE] = high - low - inside
         counts[HOLE] = max(inside - serving, 0)
         counts[FREE] = max(serving - used, 0)
-        pixels[pixel] = _dominant(counts)
+        pixels[pixel] = _dominant(counts, ranks)
 
 
 @kernel
@@ -101,11 +105,14 @@ def _count_ranges(ranges, span, low, high):
 
 
 @kernel
-def _dominant(counts):
-    """The category with the most granules, the higher one of equals; clears `counts`."""
+def _dominant(counts, ranks):
+    """Of the highest rank, the category with most granules (the higher of equals); clears them."""
     best, most = 0, 0
     for category in range(len(counts)):
-        if counts[category] > 0 and counts[category] >= most:
+        if counts[category] > 0 and (
+            ranks[category] > ranks[best]
+            or (ranks[category] == ranks[best] and counts[category] >= most)
+        ):
             best, most = category, counts[category]
         counts[category] = 0
     return best

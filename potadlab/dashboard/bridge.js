@@ -86,9 +86,10 @@ class Pointer {
     if (event.event_name === "mouseenter") return void (this.over = map);
     if (event.event_name === "mousemove") return this.hover({ map, x, y });
     this.tip.tell([]); // what was told is no longer under the pointer
+    const shift = Boolean(event.modifiers?.shift);
     const delta = event.event_name === "wheel" ? this.turn(event.delta) : 0;
     if (event.event_name === "wheel" && delta === 0) return;
-    this.model.send({ type: "pointer", what: event.event_name, map, x, y, delta });
+    this.model.send({ type: "pointer", what: event.event_name, map, x, y, delta, shift });
   }
   turn(delta) {
     // +1 or -1 for each step that the wheel has turned, else 0
@@ -122,6 +123,42 @@ class Pointer {
   }
 }
 
+const TYPING = "input, textarea, select, [contenteditable=true]";
+const PRESSED = "button, [role=tab], [role=slider], summary";
+
+class Keyboard {
+  // Keys for the dashboard that was clicked or focused last, before JupyterLab takes them for its
+  // cells; none while someone types, nor those that the focused control itself answers to.
+  constructor(model) {
+    [this.model, this.root, this.active] = [model, null, false];
+    this.touch = (event) => (this.active = this.holds(event.composedPath()));
+    this.press = (event) => this.hear(event);
+    window.addEventListener("pointerdown", this.touch, true);
+    window.addEventListener("focusin", this.touch, true);
+    window.addEventListener("keydown", this.press, true);
+  }
+  holds(path) {
+    return this.root !== null && path.includes(this.root);
+  }
+  hear(event) {
+    const { key } = event;
+    if (!this.active || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!this.model.get("hot_keys").includes(key)) return;
+    const on = event.composedPath()[0];
+    if (on.closest?.(TYPING) && on.type !== "checkbox") return;
+    const own = key === " " || key.startsWith("Arrow");
+    if (own && (on.closest?.(PRESSED) || on.type === "checkbox")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.model.send({ type: "key", key, shift: event.shiftKey });
+  }
+  leave() {
+    window.removeEventListener("pointerdown", this.touch, true);
+    window.removeEventListener("focusin", this.touch, true);
+    window.removeEventListener("keydown", this.press, true);
+  }
+}
+
 async function receive(model, pointer, message, buffers) {
   if (message.type === "frame") {
     message.parts.forEach((part, i) => write(part, buffers[i]));
@@ -135,8 +172,10 @@ async function receive(model, pointer, message, buffers) {
 function initialize({ model }) {
   const tip = new Tip();
   const pointer = new Pointer(model, tip);
+  const keyboard = new Keyboard(model);
   const hub = (window.potadlab = window.potadlab || {});
   hub[model.get("key")] = (map, event) => pointer.hear(map, event);
+  hub[model.get("key")].keyboard = keyboard;
 
   const move = (event) => tip.follow(event.clientX, event.clientY);
   window.addEventListener("pointermove", move, { passive: true });
@@ -149,11 +188,24 @@ function initialize({ model }) {
   return () => {
     window.removeEventListener("pointermove", move);
     theme.disconnect();
+    keyboard.leave();
     tip.box.remove();
     delete hub[model.get("key")];
   };
 }
 
-function render() {} // nothing of its own to show
+function render({ model, el }) {
+  // nothing of its own to show; but here it is known where the dashboard stands
+  requestAnimationFrame(() => {
+    const root = el.closest(".potadlab");
+    if (!root) return;
+    window.potadlab[model.get("key")].keyboard.root = root;
+    const figures = root.querySelector(".potadlab-figures");
+    if (!figures) return;
+    figures.tabIndex = 0;
+    figures.setAttribute("role", "group");
+    figures.setAttribute("aria-label", model.get("words"));
+  });
+}
 
 export default { initialize, render };

@@ -18,6 +18,8 @@ class Bridge(anywidget.AnyWidget):
     _esm = Path(__file__).with_name("bridge.js")
     key = traitlets.Unicode("").tag(sync=True)  # how the figures' events find this bridge
     targets = traitlets.List(traitlets.Unicode()).tag(sync=True)  # ids of the sources
+    hot_keys = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of the keyboard, that are ours
+    words = traitlets.Unicode("").tag(sync=True)  # what the figures are, for those who hear them
 
     def __init__(self, key: str, heard: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(key=key)

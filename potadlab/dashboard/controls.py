@@ -7,7 +7,7 @@ import ipywidgets as widgets
 from ..units import KIB, MIB
 from ..views import theme
 from . import words
-from .parts import box, button, choice, html, row, sized
+from .parts import box, button, choice, html, row, sized, tick
 
 OWN_FILE = "a file of my own ..."
 SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -38,7 +38,12 @@ class Controls:
             )
             for name in allocators
         }
-        self.colouring = choice(theme.COLOURINGS, theme.BY_SIZE, "Colour by", "170px")
+        self.colouring = choice(theme.ALL_COLOURINGS, theme.BY_SIZE, "Colour by", "160px")
+        self.lie = choice([("rows", False), ("Hilbert curve", True)], False, "in", "130px")
+        self.lie.tooltip = "how addresses lie on a map"
+        self.worst = tick(
+            "worst", "a cell shows the worst that is in it, not what fills most of it"
+        )
         self.closer = button("search-plus", "zoom in on the chosen block, or the middle")
         self.wider = button("search-minus", "zoom out")
         self.whole = button("arrows-alt", "show all memory")
@@ -51,6 +56,7 @@ class Controls:
             min=0, max=1, layout=widgets.Layout(width="120px", display="none")
         )
         self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="322px"))
+        self.figures.add_class("potadlab-figures")
 
     def _transport(self) -> None:
         self.back = button("step-backward", "one op back")
@@ -79,8 +85,8 @@ class Controls:
         self.undo = button("undo", "back to the run without the last op by hand", "Undo", "80px")
         self.log = html(width="100%")
 
-    def layout(self, *unseen: widgets.Widget) -> widgets.VBox:
-        """All of it, in the width there is; `unseen` widgets come along."""
+    def layout(self, finding: Iterable[widgets.Widget], *unseen: widgets.Widget) -> widgets.VBox:
+        """All of it, in the width there is; `finding`: widgets of the second line."""
         maps = widgets.HBox(
             [
                 widgets.Label("Maps", layout=widgets.Layout(margin="2px 6px")),
@@ -91,12 +97,14 @@ class Controls:
         zoom = widgets.HBox([self.closer, self.wider, self.whole])
         told = (self.progress, self.message)
         file = (self.trace, self.path, self.open)
-        top = row(*file, maps, self.colouring, zoom, *told, flex_flow="row wrap")
+        top = row(*file, maps, *told, flex_flow="row wrap")
+        look = row(self.colouring, self.lie, self.worst, *finding, zoom, flex_flow="row wrap")
         transport = row(self.back, self.play, self.forward, self.time, self.now, self.speed)
         root = widgets.VBox(
             [
                 widgets.HTML(words.STYLE, layout=widgets.Layout(display="none")),
                 top,
+                look,
                 transport,
                 self.figures,
                 self.legend,

@@ -6,7 +6,7 @@ from ..kinds import KINDS
 from ..units import Space, format_size
 from ..views import theme
 from . import words
-from .parts import box, button, choice, html, row, sized
+from .parts import box, button, choice, html, row, sized, tick
 
 _NOT_ASKED = ("poison", "descriptor")  # kinds that nobody allocates
 
@@ -20,11 +20,6 @@ def _text(value: str, text: str, width: str) -> widgets.Text:
         layout=widgets.Layout(width=width, flex="0 0 auto"),
         style={"description_width": "initial"},
     )
-
-
-def _tick(text: str, tooltip: str) -> widgets.Checkbox:
-    layout = widgets.Layout(width="auto", margin="0 8px 0 4px", flex="0 0 auto")
-    return widgets.Checkbox(False, description=text, tooltip=tooltip, indent=False, layout=layout)
 
 
 class HandControls:
@@ -42,7 +37,7 @@ class HandControls:
         self.allocate = button("plus", "allocate a block in every allocator", "Allocate", "92px")
         self.claim_size = _text(format_size(3 * unit), "Claim", "115px")
         self.align = choice(sized(aligns), unit, "aligned to", "155px")
-        self.migrate = _tick("may migrate", "movable memory in the way may be moved elsewhere")
+        self.migrate = tick("may migrate", "movable memory in the way may be moved elsewhere")
         self.claim = button("object-group", "claim contiguous memory", "Claim", "80px")
         self._of_block(sizes)
         self.colouring = choice(theme.COLOURINGS, theme.BY_SIZE, "Colour by", "160px")
@@ -70,7 +65,7 @@ class HandControls:
         self.piece = choice(sized(sizes), sizes[0], "into", "110px")
         self.split = button("cut", "make the chosen block into smaller ones", "Split", "70px")
         self.fail = button("bolt", "the memory at the chosen address fails", "Fail", "66px")
-        self.soft = _tick("soft", "it is only about to fail: move the block away first")
+        self.soft = tick("soft", "it is only about to fail: move the block away first")
         self.unpoison = button("medkit", "the failed granule works again", "Unpoison", "96px")
 
     @property

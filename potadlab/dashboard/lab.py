@@ -16,6 +16,7 @@ import numpy as np
 
 from ..bundled import datasets
 from ..core._jit import CACHE_DIR
+from ..core.allocators import USUAL
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
 from ..session import Claimed, Session
@@ -28,19 +29,30 @@ from .controls import OWN_FILE, SLIDER_STEPS, Controls
 from .maps import Mark, Shape
 from .painter import Painter, end_of_service
 from .panel import Panel
+from .seeking import RANGE_COLOUR, Seeker, place
 from .work import Worker
 
-ALLOCATORS = ("potad", "buddy", "recorded")
 SHOWN = ("potad", "buddy")
 STATUS_S = 0.4  # text and slider follow a playing trace this often; maps as fast as they can
 # a digest of the sources names the folder, so it holds nothing before the first run
 _COMPILED = any(CACHE_DIR.rglob("*.nbc"))
 _CHOSEN, _PLACED = "#111111", "#d000d0"
-_OUTLINES = [(_PLACED, "claim"), (_CHOSEN, "chosen block (dot: the address)")]
+_OUTLINES = [
+    (_PLACED, "claim"),
+    (RANGE_COLOUR, "range"),
+    (_CHOSEN, "chosen block (dot: the address)"),
+]
+_OWNER_LETTERS = 36  # of a name in the legend
+KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", *"0123456789"]
+_WORDS = (
+    "Maps of memory. Keys: space plays and pauses, arrows step an op (with Shift 1000), "
+    "plus and minus zoom, 0 to 9 jump to tenths of the time, Escape drops the selection."
+)
+_MANY_OPS = 1000
 _LOG_LINES = 200
 
 
-Moment = tuple[int, regions.Window, str]  # ops done, what is shown, how it is coloured
+Moment = tuple[int, regions.Window, str, bool]  # ops done, what is shown, how; the worst
 Place = tuple[str, int, int, int]  # allocator, claimed at (ns), start and size in bytes
 
 
@@ -53,7 +65,7 @@ class Dashboard(Panel):
     def __init__(
         self,
         trace: "Trace | str | Path" = "compile_redis",
-        allocators: Sequence[str] = ALLOCATORS,
+        allocators: Sequence[str] = USUAL,
         shown: Sequence[str] = SHOWN,
     ) -> None:
         super().__init__()
@@ -75,8 +87,11 @@ class Dashboard(Panel):
         shown = [name for name in self._allocators if name in shown] or self._allocators[:2]
         self.controls = Controls(self._bundled, self._allocators, shown)
         self._set_stage(self.controls.figures)
+        self.bridge.hot_keys, self.bridge.words = KEYS, _WORDS
+        self.seeker = Seeker(self)
         self.worker = Worker(self._set_busy, self._failed)
-        self.root = self.controls.layout(self.bridge)
+        finding = (self.seeker.text, self.seeker.next, self.seeker.select)
+        self.root = self.controls.layout(finding, self.bridge)
         self._connect()
         self._say_block()
         self._say_log()
@@ -153,7 +168,8 @@ class Dashboard(Panel):
     def _show(self, loaded: tuple[Session, list[Latency]]) -> None:
         self.session, self.measured = loaded
         self.selected, self.placed, self._branches, self.index = None, [], [], 0
-        self.window = regions.whole(end_of_service(self.session))
+        self.seeker.opened()
+        self.window = regions.whole(end_of_service(self.session), self.controls.lie.value)
         self._say_trace()
         self._show_path()
         self.controls.enable(True)
@@ -206,7 +222,7 @@ class Dashboard(Panel):
         if self.playing:
             self._advance()
         assert self.window
-        return self.index, self.window, self.controls.colouring.value
+        return self.index, self.window, self.controls.colouring.value, self.controls.worst.value
 
     async def _follow(self) -> None:
         """Keep text and slider near the pictures."""
@@ -304,6 +320,40 @@ class Dashboard(Panel):
         assert self.window
         self._canvas().label(self.window)
         self._mark()
+
+    def _show_place(self, granule: int, size: int) -> None:
+        """Move the window to so many granules, if it does not show them well."""
+        assert self.window
+        self._look(place(self.window, granule, size, self._end()))
+
+    def _pressed(self, key: str, shift: bool) -> None:
+        if self.session is None or self.busy:
+            return
+        if key == " ":
+            self.pause() if self.playing else self.play()
+        elif key in ("ArrowRight", "ArrowLeft"):
+            many = _MANY_OPS if shift else 1
+            self.step(many if key == "ArrowRight" else -many)
+        elif key.isdigit():
+            end_ns = self.session.time_ns(self.session.length)
+            self.go(self.session.index_at(end_ns * int(key) // 10) if key != "0" else 0)
+        elif key == "Escape":
+            self.selected = None
+            self.seeker.drop()
+        else:
+            super()._pressed(key, shift)
+
+    def _pointer_panstart(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        if not self.seeker.begins(self._under(x, y), bool(message.get("shift"))):
+            super()._pointer_panstart(name, x, y, message)
+
+    def _pointer_pan(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        if not self.seeker.reaches(self._under(x, y)):
+            super()._pointer_pan(name, x, y, message)
+
+    def _pointer_panend(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
+        self.seeker.ends()
+        super()._pointer_panend(name, x, y, message)
 
     # ---- the block under the pointer, and the chosen one ----
 
@@ -432,6 +482,7 @@ class Dashboard(Panel):
     def _shapes(self, name: str) -> list[Shape]:
         session, unit = self._live(), self._live().space.granule_bytes
         shapes = [(granule, granules, _PLACED) for granule, granules in self._places(name)]
+        shapes += self.seeker.shapes()
         if self.selected and self.selected[0] == name:
             found = session.describe(name, self.index, self.selected[1])
             if found:
@@ -439,7 +490,8 @@ class Dashboard(Panel):
         return shapes
 
     def _points(self, name: str) -> list[Mark]:
-        marks = [(at, "inverted_triangle", _PLACED) for at, _ in self._places(name)]
+        marks = self.seeker.marks(name)
+        marks += [(at, "inverted_triangle", _PLACED) for at, _ in self._places(name)]
         if self.selected:
             here = self.selected[0] == name  # else: where it would be, if addresses were alike
             marks.append((self.selected[1], "circle" if here else "circle_dot", _CHOSEN))
@@ -476,8 +528,11 @@ class Dashboard(Panel):
         for run in session.runs.values():
             present |= run.census.live_blocks.any(axis=0)
         rest = theme.legend_map(colouring, self.light)
+        owners = [words.short(owner, _OWNER_LETTERS) for owner in self._painter().shades.names]
+        own = theme.legend_of(colouring, owners)
         self.controls.legend.value = (
             words.keys("Block size", theme.legend_sizes(unit))
+            + (words.keys(colouring.capitalize(), own) if own else "")
             + words.keys("Map", rest)
             + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
             + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
@@ -485,12 +540,12 @@ class Dashboard(Panel):
 
     def _say_block(self) -> None:
         self._enable_by_hand()
-        if self.selected is None:
-            text = words.lines(["Click on a map: the block there is shown here."])
-        else:
+        rows = self.seeker.lines() if self.session else []
+        if self.selected:
             name, granule = self.selected
             title = f"{name}, at {self._address(granule)}, after op {self.index:,}:"
-            text = words.lines([title, *self.describe(name, granule)])
+            rows = [title, *self.describe(name, granule), *rows]
+        text = words.lines(rows or ["Click on a map: the block there is shown here."])
         self.controls.block.value = f'<div class="potadlab-block">{text}</div>'
 
     def _say_log(self) -> None:
@@ -538,6 +593,8 @@ class Dashboard(Panel):
         controls.time.observe(self._slide, "value")
         controls.speed.observe(lambda _change: self._act(self._respeed), "value")
         controls.colouring.observe(lambda _change: self._act(self._recolour), "value")
+        controls.worst.observe(lambda _change: self._act(self._recolour), "value")
+        controls.lie.observe(lambda _change: self._act(self._lay), "value")
         controls.trace.observe(lambda _change: self._act(self._pick), "value")
         controls.path.observe(lambda _change: self._act(self._open_path), "value")
         for box in controls.allocators.values():
@@ -551,6 +608,10 @@ class Dashboard(Panel):
     def _recolour(self) -> None:
         self._say_legend()
         self.stage.want()
+
+    def _lay(self) -> None:
+        if self.window:
+            self._look(regions.along(self.window, self.controls.lie.value))
 
     def _pick(self) -> None:
         self._show_path()

@@ -10,6 +10,7 @@ from ..session import Session
 from ..views import regions
 from .canvas import Canvas
 from .flow import Frame
+from .shades import Shades
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,30 @@ class Painter:
     def __init__(self, canvas: Canvas) -> None:
         self.canvas, self.session = canvas, canvas.session
         self.end = end_of_service(self.session)
+        self.shades = Shades(self.session)
         self._added = np.flatnonzero(self.session.ops["verb"] == Verb.ADD_MEMORY)
         self._ranges: dict[tuple[str, int], np.ndarray] = {}
 
-    def paint(self, index: int, window: regions.Window, colouring: str) -> Frame:
-        """The frame after `index` ops."""
+    def paint(
+        self, index: int, window: regions.Window, colouring: str, worst: bool = False
+    ) -> Frame:
+        """The frame after `index` ops; worst: a cell shows the worst that is in it."""
         chosen_s, canvas = time.monotonic(), self.canvas
-        images = [self._image(name, index, window, colouring) for name in canvas.names]
+        images = [self._image(name, index, window, colouring, worst) for name in canvas.names]
         parts = [{"id": canvas.images[name].id, "field": "image"} for name in canvas.names]
         seconds = self.session.time_ns(max(index - 1, 0)) / 1e9
         marker = {"id": canvas.moment.id, "field": "time_s", "value": seconds}
         return Frame({"type": "frame", "parts": [*parts, marker]}, images, chosen_s)
 
-    def _image(self, name: str, index: int, window: regions.Window, colouring: str) -> bytes:
+    def _image(
+        self, name: str, index: int, window: regions.Window, colouring: str, worst: bool
+    ) -> bytes:
         blocks, ranges = self.session.blocks(name, index), self._in_service(name, index)
         unit = self.session.space.granule_bytes
-        found = regions.columns(blocks, ranges, self.end, unit, window, colouring)
+        shade = self.shades.at(name, index, colouring)
+        found = regions.columns(
+            blocks, ranges, self.end, unit, window, colouring, shade=shade, worst=worst
+        )
         return found["image"][0].tobytes()
 
     def _in_service(self, name: str, index: int) -> np.ndarray:

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
-from bokeh.io import output_notebook
-from bokeh.resources import INLINE
 from IPython import get_ipython
 
 from ..errors import PotadError
 from ..views import regions
 from .bridge import Bridge
-from .stage import Stage
+from .stage import Stage, bring_bokeh
 
 
 class Panel(ABC):
@@ -37,7 +35,7 @@ class Panel(ABC):
 
     def _set_stage(self, box: ipywidgets.VBox) -> None:
         """Make ready to show figures in `box`."""
-        output_notebook(INLINE, hide_banner=True)  # before any BokehModel, or the page has no Bokeh
+        bring_bokeh()
         self.bridge = Bridge(uuid.uuid4().hex, self._hear)
         self.stage = Stage(box, self.bridge, self._moment, self._failed)
 
@@ -114,6 +112,14 @@ class Panel(ABC):
             self.light = bool(message["light"])
             self._dress()
 
+    def _hear_key(self, message: dict[str, Any]) -> None:
+        self._pressed(str(message["key"]), bool(message["shift"]))
+
+    def _pressed(self, key: str, shift: bool) -> None:
+        """A key of `bridge.hot_keys`."""
+        if key in "+=-":
+            self.zoom(-1 if key == "-" else 1)
+
     def _hear_pointer(self, message: dict[str, Any]) -> None:
         getattr(self, f"_pointer_{message['what']}")(
             str(message["map"]), float(message["x"]), float(message["y"]), message
@@ -131,7 +137,8 @@ class Panel(ABC):
 
     def show_whole(self) -> None:
         """All memory again."""
-        self._look(regions.whole(self._end()))
+        hilbert = self.window is not None and self.window.hilbert
+        self._look(regions.whole(self._end(), hilbert))
 
     def _look(self, window: regions.Window) -> None:
         if window != self.window and self.stage.canvas:

@@ -27,6 +27,12 @@ def choice(
     )
 
 
+def tick(text: str, tooltip: str, on: bool = False) -> widgets.Checkbox:
+    """A choice of yes or no."""
+    layout = widgets.Layout(width="auto", margin="0 8px 0 4px", flex="0 0 auto")
+    return widgets.Checkbox(on, description=text, tooltip=tooltip, indent=False, layout=layout)
+
+
 def html(text: str = "", **layout: str) -> widgets.HTML:
     """A place for words."""
     return widgets.HTML(text, layout=widgets.Layout(margin="0 2px", **layout))

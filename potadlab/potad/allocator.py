@@ -1,6 +1,7 @@
 """What any allocator can do in the hand: ask, give back, look up; errors say what would work."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..core.interface import check
 from ..core.layout import (
     BLOCK,
     CLAIMED,
+    DESCRIPTOR,
     EVENT,
     MOVE,
     NONE,
@@ -24,6 +26,7 @@ from ..core.mapped import mapped
 from ..core.replay import begin, replay
 from ..errors import (
     BadAddress,
+    BadKind,
     BadSize,
     BadSpace,
     NoDescriptor,
@@ -42,6 +45,9 @@ from . import failing, reckoning
 from .things import Block, Claim, Descriptor, Move, Shape, Step
 
 HISTORY_GRANULES = 64  # spaces up to this size keep what lived after each op, to draw it
+PIECES_MAX = 1 << 20  # blocks that one call makes: each has a handle
+STATE_MAX = (1 << 31) - 1  # of the word in a descriptor
+_OWN = (POISON, DESCRIPTOR)  # kinds that the allocator alone gives
 _DONE = (Outcome.DONE, Outcome.PUT_OFF, Outcome.RELEASED)
 _FAILED = (Outcome.POISONED_FREE, Outcome.POISONED_LIVE)
 
@@ -50,6 +56,8 @@ class Allocator:
     """An allocator over a space; every call is an op, and what fails leaves all as it was."""
 
     def __init__(self, space: Space, spec: str, fails_as: str = "linux", **options: Any) -> None:
+        if not isinstance(space, Space):
+            raise BadSpace(f"{space!r} is no space: give one, as Space.ram('64KiB')")
         self.space, self.spec, self.fails_as = space, spec, fails_as
         _check_by(fails_as)
         self._chosen = chosen(spec)
@@ -59,7 +67,10 @@ class Allocator:
         try:
             self._state = self._chosen.new(zones, kinds.facts(), **options)
         except (MemoryError, OSError) as error:
-            raise BadSpace(f"{spec}: no memory for the tables of {space.name}") from error
+            raise BadSpace(
+                f"{spec}: no addresses for the tables of {space.name}: take a smaller space, a "
+                "larger granule, or register no kinds of large descriptors"
+            ) from error
         self._zones, self._served = zones, served
         self._kinds = len(KINDS)
         self._where = np.full(64, NONE, np.int64)
@@ -70,6 +81,8 @@ class Allocator:
         self._born: dict[int, tuple[int, int, int]] = {}  # kind, owner and time, by handle
         self._claims: dict[int, Claim] = {}
         self._callbacks: dict[int, Callable[[Failure], Any]] = {}
+        self._pins: dict[int, int] = {}  # by handle
+        self._marks: dict[int, int] = {}  # by handle, where there are no descriptors to write on
         self._poisoned: set[int] = set()
         self._owner_numbers: dict[str, int] = {}
         self.owners: list[str] = []
@@ -96,22 +109,24 @@ class Allocator:
         """A block of `size` bytes, a power of two, aligned to itself.
 
         on_failure: called, once for each, when its memory fails; None: its kind's.  Raises BadSize,
-        UnknownName for the kind, OutOfSpace with the largest block that is free.
+        UnknownName for the kind or CPU, BadKind for what cannot be called, OutOfSpace with the
+        largest block that is free.
         """
-        order = self._order_of(size)
+        order, number = self._order_of(size), self._kind(kind)
+        _check_cpu(cpu)
+        if on_failure is not None and not callable(on_failure):
+            raise BadKind(f"on_failure {on_failure!r}: give a function of one failure")
         words = f"allocate {format_size(parse_size(size))} ({kind}, {owner})"
         handle = self._new_handles(1)
         event, _ = self._do(
-            Verb.ALLOCATE, words, handle=handle, order=order, granules=1 << order,
-            kind=self._kind(kind), owner=self._owner(owner), cpu=cpu,
+            Verb.ALLOCATE, words, owner, handle=handle, order=order, granules=1 << order,
+            kind=number, cpu=cpu,
         )  # fmt: skip
         if event["outcome"] == Outcome.REFUSED:
-            raise OutOfSpace(
-                f"no free block of {format_size(parse_size(size))}: {self._what_is_free()}"
-            )
-        if on_failure:
+            raise OutOfSpace(self._refused(order, KINDS[number]))
+        if on_failure is not None:
             self._callbacks[handle] = on_failure
-        return self._block(int(event["granule"]), order, kind, owner, handle)
+        return self._block(int(event["granule"]), order, kind, str(owner), handle)
 
     def claim(
         self,
@@ -125,20 +140,22 @@ class Allocator:
 
         One chunk, then two adjacent ones of half the size, and so on down to the alignment, then
         give up; with `migrate`, the window with the least movable memory in the way is emptied
-        instead.  `align` None: the largest power of two that divides the size.  Raises BadSize,
-        UnknownName, OutOfSpace with the steps that were tried.
+        then, or the next cheapest if what lies there finds no other place.  `align` None: the
+        largest power of two that divides the size.  Raises BadSize, UnknownName, OutOfSpace with
+        the steps that were tried.
         """
         granules, align_order = self._claim_size(size, align)
+        number = self._kind(kind)
         words = f"claim {format_size(granules * self.space.granule_bytes)} ({kind}, {owner})"
         handle = self._new_handles(1)
         event, moved = self._do(
-            Verb.CLAIM, words, handle=handle, granules=granules, align_order=align_order,
-            kind=self._kind(kind), owner=self._owner(owner),
-            flags=Flag.BY_HAND | (Flag.MAY_MIGRATE if migrate else 0),
+            Verb.CLAIM, words, owner, handle=handle, granules=granules, align_order=align_order,
+            kind=number, flags=Flag.BY_HAND | (Flag.MAY_MIGRATE if migrate else 0),
         )  # fmt: skip
         steps = self._steps(granules, event, moved)
         if event["granule"] == NONE:
             raise OutOfSpace(self._claim_refused(granules, align_order, steps, migrate))
+        owner = str(owner)
         unit, order, chunk = self.space.granule_bytes, int(event["order"]), int(event["granule"])
         chunks = range(chunk, chunk + granules, 1 << order)
         self._claims[handle] = Claim(
@@ -151,8 +168,10 @@ class Allocator:
     def release(self, what: "Block | Claim | Size", cpu: int = 0) -> bool:
         """Give back a block, a claim, or a chunk of one; True if it went, False if a pin delays it.
 
-        Raises NotLive for what is not live or no start of a block, Pinned where the kind refuses.
+        Raises NotLive for what is not live or no start of a block, Pinned where the kind refuses,
+        UnknownName for the CPU.
         """
+        _check_cpu(cpu)
         if isinstance(what, Claim):
             return self._release_claim(what, None)
         granule, handle = self._find(what)
@@ -168,7 +187,7 @@ class Allocator:
             raise NotLive(f"the block at {self._hex(granule)} waits for its last pin already")
         return True
 
-    def split(self, block: "Block | Size", size: Size) -> list[Block]:
+    def split(self, block: "Block | Claim | Size", size: Size) -> list[Block]:
         """Make a block into blocks of `size`, which share its descriptor; each is released alone.
 
         Raises BadSize, NotLive, Pinned.
@@ -180,6 +199,7 @@ class Allocator:
         if order > whole:
             have = format_size(self.space.granule_bytes << whole)
             raise BadSize(f"split of {have} into {size}: take {have} or less")
+        _check_pieces(f"split into {size}", 1 << (whole - order))
         into = self._new_handles(1 << (whole - order))
         words = f"split {format_size(self.space.granule_bytes << whole)} into {size}"
         found = self._lookup(granule)
@@ -193,7 +213,7 @@ class Allocator:
             for i in range(1 << (whole - order))
         ]
 
-    def pin(self, address: "Block | Size") -> None:
+    def pin(self, address: "Block | Claim | Size") -> None:
         """get_user_pages: let the block that holds a byte stay where it is, until `unpin`.
 
         Raises BadAddress, NotLive, NoDescriptor where its kind has none, OutOfSpace for a hosted
@@ -211,7 +231,7 @@ class Allocator:
         if event["outcome"] == Outcome.ABSENT:
             raise NotLive(f"the block at {self._hex(start)} was released; it goes with its pins")
 
-    def unpin(self, address: "Block | Size") -> bool:
+    def unpin(self, address: "Block | Claim | Size") -> bool:
         """Take a pin away; True if a release had waited for it, and the block is gone now.
 
         Raises BadAddress, NotLive where there is no pin.
@@ -223,21 +243,22 @@ class Allocator:
             raise NotLive(f"the block at {self._hex(start)} has no pin")
         return bool(event["outcome"] == Outcome.RELEASED)
 
-    def migrate(self, block: "Block | Size") -> Move:
+    def migrate(self, block: "Block | Claim | Size") -> Move:
         """Move a block elsewhere; its handle, owner and descriptor stay.
 
         Raises NotLive, Pinned (also for what is not movable), OutOfSpace.
         """
         granule, handle = self._find(block)
-        order = self._orders.get(handle, 0)
+        order, kind = self._orders.get(handle, 0), KINDS[self._born[handle][0]]
+        if not kind.movable:
+            raise Pinned(f"the block at {self._hex(granule)} stays: {kind.name} does not move")
         words = f"migrate {self._hex(granule)}"
         event, moved = self._do(Verb.MIGRATE, words, handle=handle, order=order)
         if event["outcome"] == Outcome.REFUSED:
             raise OutOfSpace(f"nowhere to move to: {self._what_is_free()}")
         if event["outcome"] != Outcome.DONE:
             raise Pinned(
-                f"the block at {self._hex(granule)} stays: pinned, in a claim, "
-                "failed in part, or of a kind that does not move"
+                f"the block at {self._hex(granule)} stays: pinned, in a claim, or failed in part"
             )
         return self._moves(moved)[0]
 
@@ -247,17 +268,18 @@ class Allocator:
 
     # ---- failing ----------------------------------------------------------------------------
 
-    def fail(self, address: "Block | Size", soft: bool = False, by: str | None = None) -> Failure:
+    def fail(
+        self, address: "Block | Claim | Size", soft: bool = False, by: str | None = None
+    ) -> Failure:
         """Memory at an address fails, or (soft) is to be taken out before it does.
 
         by: "linux" does what Linux 6.12 does, "potad" tells owners too; None: as this allocator was
         made.  The granule alone leaves service, until `unpoison`.  Raises BadAddress, UnknownName.
         """
-        granule = self._granule(address)
-        at = address.start if isinstance(address, Block) else parse_size(address)
-        return failing.fail(self, granule, at, soft, by or self.fails_as)
+        granule, at = self._granule(address), self._address(address)
+        return failing.fail(self, granule, at, soft, self.fails_as if by is None else by)
 
-    def unpoison(self, address: "Block | Size") -> bool:
+    def unpoison(self, address: "Block | Claim | Size") -> bool:
         """Bring a failed granule back; True if it is free now, False if its block still has it.
 
         Raises BadAddress, NotLive where nothing has failed.
@@ -271,6 +293,19 @@ class Allocator:
     def take_off(self, granule: int) -> None:
         """Let a granule leave service: now if it is free, else when its block is released."""
         self._do(Verb.FAIL, f"{self._hex(granule)} fails", granule=granule)
+
+    def mark(self, address: "Block | Claim | Size", state: int) -> None:
+        """Write the state word of a block's descriptor (failure.State): dirty, mapped, ...
+
+        Raises BadAddress, NotLive, NoDescriptor where its kind has none, UnknownName for no state.
+        """
+        _, start, handle = self._holder(address)
+        if not isinstance(state, Integral) or not 0 <= state <= STATE_MAX:
+            raise UnknownName(f"state {state!r}: take flags of failure.State, as State.DIRTY")
+        self._write_state(start, handle, int(state))
+
+    def _write_state(self, start: int, handle: int, state: int) -> None:
+        self._marks[handle] = state
 
     def is_cached(self, granule: int) -> bool:
         """Whether it is free, in a front cache."""
@@ -287,7 +322,8 @@ class Allocator:
 
     def block(self, handle: int) -> Block:
         """The live block of a handle, where it is now; raises NotLive."""
-        granule = int(self._where[handle]) if 0 <= handle < self._handles else NONE
+        known = isinstance(handle, Integral) and 0 <= handle < self._handles
+        granule = int(self._where[handle]) if known else NONE
         if granule < 0:
             raise NotLive(f"no live block has the handle {handle}")
         kind, owner, _ = self._born[handle]
@@ -295,25 +331,28 @@ class Allocator:
             granule, self._orders[handle], KINDS[kind].name, self.owner(owner), handle
         )
 
-    def lookup(self, address: "Block | Size") -> Descriptor | None:
+    def lookup(self, address: "Block | Claim | Size") -> Descriptor | None:
         """The descriptor of the live block that holds a byte; None if the byte is free.
 
-        Raises BadAddress outside of what is in service.
+        A failed granule in no block has one of kind "poison".  Raises BadAddress outside of what is
+        in service, NotLive for a block of another allocator.
         """
         return self._lookup(self._granule(address))
 
     def _lookup(self, granule: int) -> Descriptor | None:
-        live = self._live()
+        live, unit, poisoned = self._live(), self.space.granule_bytes, granule in self._poisoned
         at = holds(live, granule)
         if at == NONE:
-            return None
-        block = live[at]
+            gone = Descriptor(
+                granule * unit, unit, 0, KINDS[POISON].name, "nobody", NONE, 0, 0, True, 0, 1
+            )
+            return gone if poisoned else None
+        block, handle = live[at], int(live[at]["handle"])
         kind = KINDS[block["kind"]]
         return Descriptor(
-            int(block["granule"]) * self.space.granule_bytes,
-            self.space.granule_bytes << int(block["order"]),
-            int(block["order"]), kind.name, self.owner(int(block["owner"])), int(block["handle"]),
-            0, 0, False, kind.record_bytes, 1,
+            int(block["granule"]) * unit, unit << int(block["order"]), int(block["order"]),
+            kind.name, self.owner(int(block["owner"])), handle, self._pins.get(handle, 0),
+            self._marks.get(handle, 0), poisoned, kind.record_bytes, 1,
         )  # fmt: skip
 
     def owner(self, number: int) -> str:
@@ -355,9 +394,13 @@ class Allocator:
     @property
     def largest_free_bytes(self) -> int:
         """Bytes of the largest block that can be had at once; 0 if nothing is free."""
-        zones = [(zone.start, zone.end) for zone in self.space.zones]
-        order = reckoning.largest_free_order(self.blocks(), self._served, zones, self.order_max)
+        order = reckoning.largest_free_order(
+            self.blocks(), self._served, self._zone_ends(), self.order_max
+        )
         return 0 if order is None else self.space.granule_bytes << order
+
+    def _zone_ends(self) -> list[tuple[int, int]]:
+        return [(zone.start, zone.end) for zone in self.space.zones]
 
     def check(self) -> None:
         """Assert every invariant of the allocator's state.  Slow."""
@@ -380,13 +423,17 @@ class Allocator:
 
     # ---- doing ------------------------------------------------------------------------------
 
-    def _do(self, verb: Verb, words: str, **fields: Any) -> tuple[np.void, np.ndarray]:
+    def _do(
+        self, verb: Verb, words: str, owner: str | None = None, **fields: Any
+    ) -> tuple[np.void, np.ndarray]:
         """(event, moves) of one op; only what was done is kept."""
         ops = np.zeros(1, OP)
         op = ops[0]
         op["verb"], op["flags"], op["time_ns"] = verb, Flag.BY_HAND, len(self._ops)
         op["granule"] = op["handle"] = op["into"] = op["owner"] = NONE
         op["granules"], op["migratetype"] = 1, 255
+        if owner is not None:  # a new name is kept with what was done
+            op["owner"] = self._owner_numbers.get(str(owner), len(self.owners))
         for field, value in fields.items():
             op[field] = value
         may_move = int(op["flags"]) & Flag.MAY_MIGRATE or verb == Verb.MIGRATE
@@ -400,6 +447,9 @@ class Allocator:
         )
         if done:
             self._ops.append(ops[0])
+            if op["owner"] == len(self.owners):
+                self._owner_numbers[str(owner)] = len(self.owners)
+                self.owners.append(str(owner))
             for move in moves[:moved]:
                 self._at[int(move["to"])] = self._at.pop(int(move["granule"]))
             self._note(ops[0], events[0])
@@ -411,33 +461,45 @@ class Allocator:
         verb, outcome, handle = op["verb"], event["outcome"], int(op["handle"])
         granule, order = int(event["granule"]), int(event["order"])
         if verb in (Verb.ALLOCATE, Verb.CLAIM):
+            self._handles = handle + 1
             self._born[handle] = int(op["kind"]), int(op["owner"]), len(self._ops)
             self._orders[handle] = order
             for chunk in range(granule, granule + int(op["granules"]), 1 << order):
                 self._at[chunk] = handle
         elif verb == Verb.SPLIT:
             del self._at[granule]
-            for piece in range(1 << (order - int(op["order"]))):
+            pieces = 1 << (order - int(op["order"]))
+            self._handles = int(op["into"]) + pieces
+            for piece in range(pieces):
                 first, into = granule + (piece << int(op["order"])), int(op["into"]) + piece
                 self._at[first], self._orders[into] = into, int(op["order"])
                 self._born[into] = self._born[handle]
-                if handle in self._callbacks:
-                    self._callbacks[into] = self._callbacks[handle]
+                self._hand_on(handle, into)
         elif verb == Verb.RELEASE_CLAIM and outcome == Outcome.DONE:
             for chunk in range(granule, granule + int(op["granules"]), 1 << order):
                 del self._at[chunk]
         elif outcome == Outcome.RELEASED or (verb == Verb.RELEASE and outcome == Outcome.DONE):
             del self._at[granule]
+            self._pins.pop(handle, None)
+        elif verb in (Verb.PIN, Verb.UNPIN):
+            self._pins[handle] = self._pins.get(handle, 0) + (1 if verb == Verb.PIN else -1)
         elif verb == Verb.FAIL:
             self._poisoned.add(granule)
         elif verb == Verb.UNPOISON:
             self._poisoned.discard(granule)
 
+    def _hand_on(self, handle: int, into: int) -> None:
+        """Let a piece know whom to tell, and its state, as the block did."""
+        if handle in self._callbacks:
+            self._callbacks[into] = self._callbacks[handle]
+        if handle in self._marks:
+            self._marks[into] = self._marks[handle]
+
     def _group_of(self, ops: np.ndarray) -> np.ndarray:
         by = self._chosen.grouping
         if by != "lifetime":  # which is learnt from all that went before
-            return groups_of(ops, by, self._handles)
-        return groups_of(np.array([*self._ops, ops[0]], OP), by, self._handles)[-1:]
+            return groups_of(ops, by, len(self._where))
+        return groups_of(np.array([*self._ops, ops[0]], OP), by, len(self._where))[-1:]
 
     def _remember(self, words: str, done: bool) -> None:
         if self.space.granules <= HISTORY_GRANULES:
@@ -446,30 +508,36 @@ class Allocator:
             listener(self)
 
     def _new_handles(self, count: int) -> int:
-        """The first of so many new handles."""
-        first = self._handles
-        self._handles += count
-        while self._handles > len(self._where):
+        """The first of so many new handles, which are taken by an op that is done."""
+        while self._handles + count > len(self._where):
             more = np.full(len(self._where), NONE, np.int64)
             self._where = np.concatenate([self._where, more])
-        return first
+        return self._handles
 
     # ---- claims -----------------------------------------------------------------------------
 
     def _claim_size(self, size: Size, align: Size | None) -> tuple[int, int]:
         """(granules, log2 of the alignment in granules)."""
         unit, size_bytes = self.space.granule_bytes, parse_size(size)
+        if align is None and (size_bytes <= 0 or size_bytes % unit):
+            raise BadSize(f"claim of {size}: take a multiple of the granule, {format_size(unit)}")
         align_bytes = size_bytes & -size_bytes if align is None else parse_size(align)
         if not is_power_of_two(align_bytes) or align_bytes < unit:
-            raise BadSize(
-                f"alignment {align or size}: take a power of two of at least {format_size(unit)}"
-            )
+            raise BadSize(f"alignment {align}: take a power of two of at least {format_size(unit)}")
         if size_bytes <= 0 or size_bytes % align_bytes:
             raise BadSize(
                 f"claim of {size} at {align}: take a multiple of the alignment, "
                 f"{format_size(max(align_bytes, size_bytes // align_bytes * align_bytes))}"
             )
-        return size_bytes // unit, (align_bytes // unit).bit_length() - 1
+        granules = size_bytes // unit
+        most = max(zone.end - zone.start for zone in self.space.zones)
+        if granules > most:
+            most_bytes = format_size(most * unit)
+            raise OutOfSpace(
+                f"claim of {size}: the largest zone of {self.space.name} has {most_bytes}"
+            )
+        _check_pieces(f"claim of {size}", granules // (granules & -granules))
+        return granules, (align_bytes // unit).bit_length() - 1
 
     def _steps(self, granules: int, event: np.void, moved: np.ndarray) -> tuple[Step, ...]:
         """The steps tried; after a migration none of them was found."""
@@ -484,13 +552,16 @@ class Allocator:
     def _claim_refused(
         self, granules: int, align_order: int, steps: tuple[Step, ...], migrate: bool
     ) -> str:
-        unit = self.space.granule_bytes
+        unit, how = self.space.granule_bytes, self._chosen.allocator
         size, align = format_size(granules * unit), format_size(unit << align_order)
-        tried = "; ".join(map(str, steps)) or "not tried: this allocator has no such claim"
-        moving = (
-            "and no window could be emptied" if migrate else "with migrate=True movable memory goes"
-        )
-        return f"claim of {size} at {align}: {tried}; {moving}; {self._what_is_free()}"
+        said = ["; ".join(map(str, steps)) or how.claim_untried]
+        if how.claims_move:
+            empty = "and no window could be emptied"
+            said.append(empty if migrate else "with migrate=True movable memory goes")
+        row = reckoning.longest_row(self.blocks(), self._served, self._zone_ends(), align_order)
+        if row and how.claims_move:
+            said.append(f"at this alignment {format_size(row * unit)} lie free in a row")
+        return f"claim of {size} at {align}: {'; '.join([*said, self._what_is_free()])}"
 
     def _moves(self, moved: np.ndarray) -> tuple[Move, ...]:
         unit = self.space.granule_bytes
@@ -505,14 +576,10 @@ class Allocator:
     def _release_claim(self, claim: Claim, granule: int | None) -> bool:
         """All of a claim that is left, or the chunk at `granule`."""
         unit, order = self.space.granule_bytes, self._orders.get(claim.handle, 0)
-        first = claim.start // unit
-        chunks = [first + (place << order) for place in range(len(claim.chunks))]
-        left = [chunk for chunk in chunks if self._at.get(chunk) == claim.handle]
-        if claim.maker is not self or not left:
-            raise NotLive(f"the claim at {claim.start:#x} is not live here: released before")
-        whole = granule is None and len(left) == len(chunks)
+        first, left = claim.start // unit, self._chunks_left(claim)
+        whole = granule is None and len(left) == len(claim.chunks)
         self._refuse_if_pinned(left[0])
-        for chunk in [chunks[0]] if whole else left if granule is None else [granule]:
+        for chunk in [first] if whole else left if granule is None else [granule]:
             count = claim.size // unit if whole else 1 << order
             words = f"release {format_size(count * unit)} of the claim at {claim.start:#x}"
             event, _ = self._do(
@@ -525,11 +592,29 @@ class Allocator:
                 raise Pinned(f"the claim at {claim.start:#x} is pinned: unpin it first")
         return True
 
+    def _chunks_left(self, claim: Claim) -> list[int]:
+        """First granules of the chunks that live, at least one; raises NotLive."""
+        unit = self.space.granule_bytes
+        starts = [chunk.start // unit for chunk in claim.chunks]
+        left = [start for start in starts if self._at.get(start) == claim.handle]
+        if claim.maker is not self or not left:
+            raise NotLive(f"the claim at {claim.start:#x} is not live here: released before")
+        return left
+
     # ---- finding ----------------------------------------------------------------------------
 
-    def _granule(self, address: "Block | Size") -> int:
+    def _address(self, what: "Block | Claim | Size") -> int:
+        """A byte; of a block where it lies now, or lay when it was released."""
+        if not isinstance(what, Block | Claim):
+            return parse_size(what)
+        if what.maker is not self:
+            raise NotLive(f"{what} is another allocator's: ask that one")
+        granule = int(self._where[what.handle])
+        return what.start if granule < 0 else granule * self.space.granule_bytes
+
+    def _granule(self, address: "Block | Claim | Size") -> int:
         """The granule in service that holds an address; raises BadAddress."""
-        value = address.start if isinstance(address, Block) else parse_size(address)
+        value = self._address(address)
         granule = value // self.space.granule_bytes
         inside = (self._served[:, 0] <= granule) & (granule < self._served[:, 1])
         if not inside.any():
@@ -540,8 +625,10 @@ class Allocator:
             raise BadAddress(f"address {value:#x} is not in service: {self.space.name} has {ends}")
         return int(granule)
 
-    def _find(self, what: "Block | Size") -> tuple[int, int]:
+    def _find(self, what: "Block | Claim | Size") -> tuple[int, int]:
         """(first granule, handle) of a live block, given as such or by its first byte."""
+        if isinstance(what, Claim):
+            return self._chunks_left(what)[0], what.handle
         if isinstance(what, Block):
             if what.maker is not self:
                 raise NotLive(f"the block {what} is another allocator's: give it back there")
@@ -554,27 +641,26 @@ class Allocator:
         if granule in self._at and parse_size(what) % self.space.granule_bytes == 0:
             return granule, self._at[granule]
         found = self._lookup(granule)
-        if found is not None and found.kind != "poison":
+        if found is not None and found.handle != NONE:
             raise NotLive(
                 f"{parse_size(what):#x} is inside the block of {format_size(found.size)} at "
                 f"{found.start:#x}: give that address"
             )
-        state = "failed" if found is not None else "free"
-        raise NotLive(f"no live block is at {parse_size(what):#x}: it is {state}")
+        raise NotLive(f"no live block is at {parse_size(what):#x}: {_why_not(found)}")
 
-    def _holder(self, address: "Block | Size") -> tuple[int, int, int]:
+    def _holder(self, address: "Block | Claim | Size") -> tuple[int, int, int]:
         """(granule, first granule, handle) of the live block that holds an address."""
-        if isinstance(address, Block):
+        if isinstance(address, Block | Claim):
             granule, handle = self._find(address)
             return granule, granule, handle
         granule = self._granule(address)
         found = self._lookup(granule)
         start = NONE if found is None else found.start // self.space.granule_bytes
         if start not in self._at:
-            raise NotLive(f"no live block holds {self._hex(granule)}: it is free")
+            raise NotLive(f"no live block holds {self._hex(granule)}: {_why_not(found)}")
         return granule, start, self._at[start]
 
-    def _offset(self, granule: int, handle: int) -> dict[str, int]:
+    def _offset(self, granule: int, handle: int) -> dict[str, Any]:
         """How an op names a granule of a block or claim."""
         first = int(self._where[handle])
         first = CLAIMED - first if first <= CLAIMED else first
@@ -608,17 +694,12 @@ class Allocator:
         return self._orders[self._at[granule]]
 
     def _kind(self, kind: str) -> int:
-        if kind not in KIND or KIND[kind] == POISON:
-            raise UnknownName(f"kind {kind!r} is not there: choose among {', '.join(KIND)}")
+        if not isinstance(kind, str) or KIND.get(kind, POISON) in _OWN:
+            known = ", ".join(name for name, number in KIND.items() if number not in _OWN)
+            raise UnknownName(f"kind {kind!r} is not to be had: choose among {known}")
         if KIND[kind] >= self._kinds:
             raise UnknownName(f"kind {kind!r} is younger than this allocator: make another one")
         return KIND[kind]
-
-    def _owner(self, owner: str) -> int:
-        if owner not in self._owner_numbers:
-            self._owner_numbers[owner] = len(self.owners)
-            self.owners.append(owner)
-        return self._owner_numbers[owner]
 
     def _block(self, granule: int, order: int, kind: str, owner: str, handle: int) -> Block:
         unit = self.space.granule_bytes
@@ -626,6 +707,16 @@ class Allocator:
 
     def _hex(self, granule: int) -> str:
         return f"{granule * self.space.granule_bytes:#x}"
+
+    def _refused(self, order: int, kind: kinds.Kind) -> str:
+        size = self.space.granule_bytes << order
+        if size <= self.largest_free_bytes:
+            return self._withheld(size, kind)
+        return f"no free block of {format_size(size)}: {self._what_is_free()}"
+
+    def _withheld(self, size: int, kind: kinds.Kind) -> str:
+        """Why what is free is not given."""
+        return f"{format_size(size)} would go below the watermark: release something first"
 
     def _what_is_free(self) -> str:
         """For a refusal: what would have worked."""
@@ -638,3 +729,22 @@ class Allocator:
 def _check_by(by: str) -> None:
     if by not in BY:
         raise UnknownName(f"failure by {by!r}: take one of {', '.join(BY)}")
+
+
+def _check_cpu(cpu: object) -> None:
+    if not isinstance(cpu, Integral) or not 0 <= cpu < 256:  # type: ignore[operator]
+        raise UnknownName(f"cpu {cpu!r} is not there: take a number from 0 to 255")
+
+
+def _check_pieces(what: str, pieces: int) -> None:
+    if pieces > PIECES_MAX:
+        raise BadSize(
+            f"{what}: {pieces:,} blocks at once: take sizes that make {PIECES_MAX:,} or less"
+        )
+
+
+def _why_not(found: Descriptor | None) -> str:
+    """Why no live block of a caller's is there."""
+    if found is None:
+        return "it is free"
+    return "it is failed" if found.kind == KINDS[POISON].name else "it holds descriptors"

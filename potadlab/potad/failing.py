@@ -5,18 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.layout import NONE
-from ..errors import OutOfSpace, Pinned
+from ..errors import OutOfSpace
 from ..failure import (
     Action,
     Failure,
     Found,
     Place,
-    Result,
     State,
     Tells,
     Verdict,
     after_telling,
     decide,
+    not_moved,
     tell_owner,
 )
 from ..kinds import KIND, KINDS
@@ -24,6 +24,8 @@ from ..units import PAGE_BYTES
 from .things import Descriptor
 
 _NOW = (Action.TAKE_OFF, Action.DRAIN_AND_TAKE_OFF, Action.KEEP)
+_MOVES = (Action.MIGRATE, Action.SPLIT_AND_MIGRATE)
+_AT_ONCE = 512  # granules that Linux cuts in one go: no folio of its is larger than 2 MiB
 _SPLITS = (Action.SPLIT_AND_RELEASE, Action.SPLIT_AND_MIGRATE)
 
 
@@ -33,7 +35,12 @@ def fail(allocator: Any, granule: int, address: int, soft: bool, by: str) -> Fai
     live = held if held is not None and held.kind != "poison" else None
     found = _found(allocator, granule, address, live)
     verdict = decide(found, soft, by)
-    verdict, moved_to = _act(allocator, granule, live, verdict, by)
+    if live is not None and verdict.action in _MOVES and not _can_move(allocator, live, verdict):
+        verdict = not_moved(found, by)
+    try:
+        moved_to = _act(allocator, granule, live, verdict, by)
+    except OutOfSpace:  # free, but below a watermark
+        verdict, moved_to = not_moved(found, by), None
     failure = _failure(allocator, granule, address, live, verdict, by, moved_to)
     callback = allocator.callback(live) if Tells.OWNER in verdict.tells else None
     if callback is None or live is None:
@@ -60,41 +67,45 @@ def _found(allocator: Any, granule: int, address: int, live: Descriptor | None) 
     )  # fmt: skip
 
 
+def _can_move(allocator: Any, live: Descriptor, verdict: Verdict) -> bool:
+    """Whether there is room for the block, or for the granule that is cut out of it.
+
+    Linux cuts first, and leaves it cut where that granule finds no room then.
+    """
+    unit = allocator.space.granule_bytes
+    if verdict.action == Action.SPLIT_AND_MIGRATE:
+        return bool(allocator.largest_free_bytes >= unit)
+    whole = not any(live.start <= failed * unit < live.end for failed in allocator._poisoned)
+    return bool(whole and allocator.largest_free_bytes >= live.size)
+
+
 def _act(
     allocator: Any, granule: int, live: Descriptor | None, verdict: Verdict, by: str
-) -> tuple[Verdict, int | None]:
-    """(the verdict, which fails where nothing can move; where the block moved to)."""
-    action, moved_to = verdict.action, None
+) -> int | None:
+    """Do what the verdict says; where the block, or what is cut out of it, moved to."""
+    action, unit, moved_to = verdict.action, allocator.space.granule_bytes, None
     if action in _SPLITS and live is not None:
         _split_down(allocator, granule, live, by)
-    if action in (Action.MIGRATE, Action.SPLIT_AND_MIGRATE) and live is not None:
-        start = granule if action in _SPLITS else live.start // allocator.space.granule_bytes
-        try:
-            moved_to = allocator.migrate(start * allocator.space.granule_bytes).to
-        except (OutOfSpace, Pinned):
-            text = verdict.type_text.replace("migrated and taken off", "migration failed")
-            failed = replace(verdict, outcome=Result.FAILED, action=Action.NONE, type_text=text)
-            return failed, None
+    if action in _MOVES and live is not None:
+        moved_to = allocator.migrate(granule * unit if action in _SPLITS else live.start).to
     if action != Action.NONE:
         allocator.take_off(granule)
     if action in (Action.RELEASE, Action.DISSOLVE) and live is not None:
         allocator.release(live.start)
     elif action == Action.SPLIT_AND_RELEASE:
-        allocator.release(granule * allocator.space.granule_bytes)
-    return verdict, moved_to
+        allocator.release(granule * unit)
+    return moved_to
 
 
 def _split_down(allocator: Any, granule: int, live: Descriptor, by: str) -> None:
     """Until the granule is a block of its own: at once, as Linux, or in halves, as POTAD can."""
     unit = allocator.space.granule_bytes
     start, size = live.start, live.size
-    if by == "linux" and size > unit:
-        allocator.split(start, unit)
-        return
     while size > unit:
-        size //= 2
+        at_once = by == "linux" and size <= _AT_ONCE * unit
+        size = unit if at_once else size // 2
         allocator.split(start, size)
-        start += size if granule * unit >= start + size else 0
+        start += (granule * unit - start) // size * size
 
 
 def _failure(

@@ -5,12 +5,13 @@ import numpy as np
 from ..core import blocks, tree
 from ..core.interface import locate
 from ..core.layout import BLOCK, DESCRIPTOR, NONE
+from ..core.linux import pages
 from ..core.lookups import heads
 from ..errors import NoDescriptor
-from ..kinds import KINDS
-from ..units import PAGE_BYTES, Size, Space
+from ..kinds import KINDS, Kind
+from ..units import PAGE_BYTES, Space, format_size
 from .allocator import Allocator
-from .things import Block, Descriptor, Descriptors
+from .things import Descriptor, Descriptors
 
 WORD_BYTES = (64, 32, 16, 8)  # struct page, the interim page, Wilcox's of 2024, memdesc
 
@@ -34,6 +35,10 @@ class Buddy(Allocator):
         """
         told = {"pcp": pcp, "tails": tails, "migratetypes": migratetypes, "watermarks": watermarks}
         super().__init__(space, "buddy:" + ",".join(f"{name}={told[name]}" for name in told))
+
+    def is_cached(self, granule: int) -> bool:
+        head = int(pages.head_of(self._state.pages, granule))
+        return head != NONE and bool(pages.use_of(self._state.pages, head) == pages.CACHED)
 
 
 class Potad(Allocator):
@@ -71,6 +76,12 @@ class Potad(Allocator):
             self._at.get(start, NONE), pins, state, bool(word >> (granule & 63) & 1),
             found.record_bytes, pieces, self._body(start),
         )  # fmt: skip
+
+    def _withheld(self, size: int, kind: Kind) -> str:
+        return (
+            f"no room for the descriptor of {kind.name} memory beside {format_size(size)}: "
+            "release something, or take a kind without one, such as kernel"
+        )
 
     def is_cached(self, granule: int) -> bool:
         index = self._state.heads
@@ -113,19 +124,19 @@ class Potad(Allocator):
 
     @property
     def largest_free_bytes(self) -> int:
+        if self._state.cpus:  # what front caches hold goes back to the tree when it is wanted
+            return super().largest_free_bytes
         parts = len(self._zones) * self._state.tree.groups
         order = max(int(tree.largest(self._state.tree, part)) for part in range(parts))
         return 0 if order == NONE else self.space.granule_bytes << order
 
-    def mark(self, address: "Block | Size", state: int) -> None:
-        """Write the state word of a block's descriptor (failure.State): dirty, mapped, ...
-
-        Raises BadAddress, NotLive, NoDescriptor.
-        """
-        _, start, _ = self._holder(address)
+    def _write_state(self, start: int, handle: int, state: int) -> None:
         number = self._record_number(start)
         if number == NONE:
-            raise NoDescriptor(f"the block at {self._hex(start)} has no descriptor to write on")
+            raise NoDescriptor(
+                f"the block at {self._hex(start)} has no descriptor to write on: mark memory of a "
+                "kind that has one (anon, file, slab, ...)"
+            )
         self._state.heads.records[number]["state"] = state
 
     def descriptors(self) -> Descriptors:

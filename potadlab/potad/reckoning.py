@@ -39,3 +39,12 @@ def largest_free_order(
         if (starts + (np.int64(1) << order) <= free[:, 1]).any():
             return order
     return None
+
+
+def longest_row(
+    blocks: np.ndarray, served: np.ndarray, zones: Sequence[tuple[int, int]], align_order: int
+) -> int:
+    """Granules of the longest free row that begins and ends at multiples of 2**align_order."""
+    free = np.array(gaps(blocks, served, zones), np.int64).reshape(-1, 2)
+    rows = (free[:, 1] >> align_order) - (-(-free[:, 0] >> align_order))
+    return max(int(rows.max(initial=0)), 0) << align_order

@@ -91,7 +91,12 @@ class Descriptor:
     poisoned: bool  # the granule asked for has failed
     record_bytes: int
     pieces: int  # blocks that share the record
-    body: np.ndarray | None = field(default=None, repr=False, compare=False)  # u1[], writable
+    # u1[], its owner's to write; a record that is used again begins with what was left in it
+    body: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import numpy as np
 
 from .. import __version__
 from ..core.layout import Verb
+from ..metrics.fragmentation import at_a_moment
 from ..metrics.latency import Latency
 from ..runs import chosen
 from ..session import Session
-from ..units import MIB
 
 Times = dict[str, dict[str, float]]  # by allocator: {"median", "best", "null"} in ns per op
 
@@ -28,6 +28,7 @@ def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[st
     return {
         "potadlab": __version__,
         "machine": machine(),
+        "loop": "open",
         "trace": session.trace.info(),
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
         "runs": [
@@ -64,7 +65,8 @@ def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
     """What came of one allocator; bytes and free blocks at the end of the trace."""
     run = session.runs[name]
     free_blocks = np.trim_zeros(run.census.free_blocks[-1], "b").tolist()
-    order = (2 * MIB // session.space.granule_bytes).bit_length() - 1
+    end = at_a_moment(run.census.free_blocks[-1], session.space.granule_bytes)
+    means = run.census.unusable_means
     return {
         "allocator": name,
         "options": chosen(name).words,
@@ -77,23 +79,18 @@ def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
         "bytes": run.bytes,
         "free_blocks": free_blocks,
         "unusable_index": {
-            "2MiB": {
-                "mean": round(run.census.unusable_mean, 4),
-                "end": _unusable(free_blocks, order),
-            }
+            size: {"mean": round(means[size], 4), "end": index}
+            for size, index in end["unusable_index"].items()
         },
+        **{name: end[name] for name in ("fragmentation_index", "blocks_available")},
+        "largest_free_bytes": end["largest_free_bytes"],
+        "spoilt_regions": int(run.census.spoilt[-1]),
         "peak_live_bytes": run.live_bytes_max,
     }
 
 
 def _asked(session: Session, verb: Verb) -> int:
     return int(np.count_nonzero(session.ops["verb"] == verb))
-
-
-def _unusable(free_blocks: list[int], order: int) -> float:
-    """Share of free memory that is not in blocks of at least `order`; 1 if nothing is free."""
-    free = [count << size for size, count in enumerate(free_blocks)]
-    return round(1 - sum(free[order:]) / sum(free), 4) if any(free) else 1.0
 
 
 def _rounded(ns: float | None) -> float | None:

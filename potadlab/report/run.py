@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.allocators import ALLOCATORS
+from ..core.allocators import ALLOCATORS, USUAL
 from ..core.lookups import LOOKUPS
 from ..errors import BadSize
 from ..files import write
@@ -65,7 +65,7 @@ class Run:
 
     def at(self, moment: str | int) -> dict[str, np.ndarray]:
         """BLOCK[] of each allocator after `moment` ops, or at a share of them such as "50%"."""
-        index = _index(moment, self.session.length)
+        index = index_of(moment, self.session.length)
         return {name: self.session.blocks(name, index) for name in self.session.names}
 
     def to_html(self, path: str | Path) -> None:
@@ -110,12 +110,11 @@ def _named(lookups: Sequence[str]) -> tuple[str, ...]:
 
 
 def _default_allocators(space: Space | None) -> tuple[str, ...]:
-    """`recorded` is at home in the recorded machine's memory only."""
-    known = ALLOCATORS.items()
-    return tuple(name for name, found in known if not (space and found.needs_record))
+    """The usual ones; `recorded` is at home in the recorded machine's memory only."""
+    return tuple(name for name in USUAL if not (space and ALLOCATORS[name].needs_record))
 
 
-def _index(moment: str | int, length: int) -> int:
+def index_of(moment: str | int, length: int) -> int:
     """Ops before a moment; raises BadSize for one that is not within the run."""
     text = str(moment).strip()
     try:

@@ -4,7 +4,7 @@ A window says which granules are shown.  Zooming halves what a cell stands for a
 out anew, so a zoomed map is one stretch of addresses again, not a cut-out of old rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 
 from ..core.raster import rasterise
 from ..units import format_size, is_power_of_two
-from . import theme
+from . import curve, theme
 
 WIDTH, HEIGHT = 256, 200  # pixels sent; no more than a map has on the screen, so none is dropped
 _COLUMNS_MIN = 32  # then a granule is 8 pixels wide
@@ -28,6 +28,7 @@ class Window:
     granules_per_cell: int
     columns: int
     rows: int
+    hilbert: bool = False  # along a Hilbert curve, not in rows
 
     @property
     def row_granules(self) -> int:
@@ -62,18 +63,39 @@ def _rows_max(columns: int) -> int:
     return HEIGHT * columns // WIDTH
 
 
-def _window(first: int, step: tuple[int, int], granules: int) -> Window:
+def _window(first: int, step: tuple[int, int], granules: int, hilbert: bool = False) -> Window:
     """A window of this zoom from the row of `first` on, never beyond the space."""
     columns, per_cell = step
     rows_all = -(-granules // (columns * per_cell))
     rows = min(_rows_max(columns), rows_all)
     row = min(max(first // (columns * per_cell), 0), rows_all - rows)
-    return Window(row * columns * per_cell, per_cell, columns, rows)
+    return Window(row * columns * per_cell, per_cell, columns, rows, hilbert)
 
 
-def whole(granules: int) -> Window:
+def whole(granules: int, hilbert: bool = False) -> Window:
     """The window that shows a whole space, with the shortest rows that do."""
-    return _window(0, _ladder(granules)[0], granules)
+    return _window(0, _ladder(granules)[0], granules, hilbert)
+
+
+def along(window: Window, hilbert: bool) -> Window:
+    """The same memory along the curve, or in rows."""
+    return replace(window, hilbert=hilbert)
+
+
+def _cell(window: Window, granule: int) -> tuple[int, int]:
+    """Row and column of the cell of a granule that is shown."""
+    cell = (granule - window.first) // window.granules_per_cell
+    if window.hilbert:
+        row, column = curve.places(window.columns, window.rows)[cell]
+        return int(row), int(column)
+    return divmod(cell, window.columns)
+
+
+def _laid(window: Window, cells: np.ndarray) -> np.ndarray:
+    """[row, column]: what is told of each cell in the order of addresses, as the map has it."""
+    if window.hilbert:
+        return cells[curve.cells(window.columns, window.rows)]
+    return cells.reshape(window.rows, window.columns)
 
 
 def locate(window: Window, x: float, y: float) -> int | None:
@@ -82,6 +104,8 @@ def locate(window: Window, x: float, y: float) -> int | None:
     if not (0 <= column < window.columns and 0 <= row < window.rows):
         return None
     cell = row * window.columns + column
+    if window.hilbert:
+        cell = int(curve.cells(window.columns, window.rows)[row, column])
     return window.first + cell * window.granules_per_cell
 
 
@@ -92,23 +116,24 @@ def zoom(window: Window, granule: int, steps: int, granules: int) -> Window:
     columns, per_cell = ladder[min(max(step, 0), len(ladder) - 1)]
     share = (granule - window.first) / (window.end - window.first)
     above = int(share * _rows_max(columns)) * columns * per_cell
-    return _window(granule - above, (columns, per_cell), granules)
+    return _window(granule - above, (columns, per_cell), granules, window.hilbert)
 
 
 def pan(window: Window, rows: int, granules: int) -> Window:
     """Moved down by so many rows, never beyond the space."""
     first = window.first + rows * window.row_granules
-    return _window(first, (window.columns, window.granules_per_cell), granules)
+    step = window.columns, window.granules_per_cell
+    return _window(first, step, granules, window.hilbert)
 
 
-def showing(granule: int, size: int, granules: int) -> Window:
+def showing(granule: int, size: int, granules: int, hilbert: bool = False) -> Window:
     """The closest window in which `size` granules from `granule` on fill at most an eighth."""
     fitting = [
         step for step in _ladder(granules) if _rows_max(step[0]) * step[0] * step[1] >= 8 * size
     ]
     columns, per_cell = (fitting or _ladder(granules)[:1])[-1]
     above = _rows_max(columns) // 2 * columns * per_cell
-    return _window(granule + size // 2 - above, (columns, per_cell), granules)
+    return _window(granule + size // 2 - above, (columns, per_cell), granules, hilbert)
 
 
 def columns(
@@ -118,20 +143,22 @@ def columns(
     granule_bytes: int,
     window: Window,
     colouring: str = theme.BY_SIZE,
+    shade: theme.Shade = theme.PLAIN,
+    worst: bool = False,
 ) -> dict[str, Any]:
     """The image (u1[HEIGHT, WIDTH], palette indices) of BLOCK[] for `draw`, and where it goes.
 
-    ranges: i8[n, 2] granules in service; granules: end of the space.
+    ranges: i8[n, 2] granules in service; granules: end of the space; worst: a cell shows the worst
+    that is in it (theme.ranks), not what holds most of it.
     """
     assert is_power_of_two(window.columns)
     assert is_power_of_two(window.granules_per_cell)
-    categories = theme.categories(blocks, colouring, granule_bytes)
-    shape = (window.rows, window.columns)
-    cells = rasterise(
-        blocks, categories, ranges, granules, window.first, window.granules_per_cell, *shape
-    )
+    categories = theme.categories(blocks, colouring, granule_bytes, shade)
+    ranks = theme.ranks(colouring) if worst else None
+    place = window.first, window.granules_per_cell, window.rows, window.columns
+    cells = rasterise(blocks, categories, ranges, granules, *place, ranks)
     image = np.zeros((HEIGHT, WIDTH), np.uint8)
-    image[: window.height] = _enlarge(cells, window.scale)
+    image[: window.height] = _enlarge(_laid(window, cells.ravel()), window.scale)
     if window.scale >= _EDGES_FROM:
         _draw_edges(image, blocks, window)
     return {"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]}
@@ -152,7 +179,7 @@ def _draw_edges(image: np.ndarray, blocks: np.ndarray, window: Window) -> None:
     inside = ends < len(holders)
     marks = holders.copy()
     np.maximum.at(marks, ends[inside], ends[inside] + 1)
-    holder = np.maximum.accumulate(marks).reshape(window.rows, window.columns)
+    holder = _laid(window, np.maximum.accumulate(marks))
     left = np.ones_like(holder, bool)
     left[:, 1:] = holder[:, 1:] != holder[:, :-1]
     upper = np.ones_like(holder, bool)
@@ -167,7 +194,8 @@ def _draw_edges(image: np.ndarray, blocks: np.ndarray, window: Window) -> None:
 def outline(window: Window, granule: int, size: int) -> tuple[list[float], list[float]]:
     """(xs, ys): the border, in pixels, of `size` granules from `granule` on; empty if not shown.
 
-    At most three rectangles in one polygon: the end of a row, full rows, the beginning of one.
+    In rows at most three rectangles in one polygon: the end of a row, full rows, the beginning of
+    one.  Along the curve every side that a cell has to another's, parted by NaN.
     """
     first, last = max(granule, window.first), min(granule + size, window.end)
     if first >= last:
@@ -175,6 +203,8 @@ def outline(window: Window, granule: int, size: int) -> tuple[list[float], list[
     per_cell, wide = window.granules_per_cell, window.columns
     low = (first - window.first) // per_cell
     high = -(-(last - window.first) // per_cell)
+    if window.hilbert:
+        return _sides(window, low, high)
     (top, left), (bottom, right) = divmod(low, wide), divmod(high - 1, wide)
     right += 1
     if top == bottom:
@@ -185,17 +215,36 @@ def outline(window: Window, granule: int, size: int) -> tuple[list[float], list[
     return [x * window.scale for x in xs], [y * window.scale for y in ys]
 
 
+def _sides(window: Window, low: int, high: int) -> tuple[list[float], list[float]]:
+    """Where cells [low, high) of the curve end."""
+    inside = np.zeros(window.rows * window.columns, bool)
+    inside[low:high] = True
+    held = np.pad(_laid(window, inside), 1)
+    xs: list[float] = []
+    ys: list[float] = []
+    upright = np.argwhere(held[1:-1, 1:] != held[1:-1, :-1])  # left of column x, in row y
+    level = np.argwhere(held[1:, 1:-1] != held[:-1, 1:-1])  # above row y, in column x
+    for sides, across, down in ((upright, 0, 1), (level, 1, 0)):
+        for y, x in sides.tolist():
+            xs += [x * window.scale, (x + across) * window.scale, float("nan")]
+            ys += [y * window.scale, (y + down) * window.scale, float("nan")]
+    return xs, ys
+
+
 def place(window: Window, granule: int) -> tuple[float, float] | None:
     """The middle of a granule's cell, in pixels of the image; None if it is not shown."""
     if not window.first <= granule < window.end:
         return None
-    row, column = divmod((granule - window.first) // window.granules_per_cell, window.columns)
+    row, column = _cell(window, granule)
     return (column + 0.5) * window.scale, (row + 0.5) * window.scale
 
 
 def ticks(window: Window, granule_bytes: int) -> tuple[dict[int, str], dict[int, str]]:
     """Labels of the horizontal axis (offset in a row) and the vertical one (address of a row)."""
     row_bytes = window.row_granules * granule_bytes
+    if window.hilbert:
+        ends = (_address(end * granule_bytes) for end in (window.first, window.end))
+        return {WIDTH // 2: f"{' to '.join(ends)} along a Hilbert curve"}, {}
     across = {WIDTH // 4: "", WIDTH // 2: f"+{format_size(row_bytes // 2)}", 3 * WIDTH // 4: ""}
     step = max(window.rows // 5, 1)
     down = {

@@ -5,6 +5,9 @@ import os
 import re
 from pathlib import Path
 
+import nbformat
+
+FIGURE = ".potadlab .bk-Figure"
 NOISE = re.compile("favicon")
 
 
@@ -54,7 +57,7 @@ class Page:
             if self.python(f"bool({expression})"):
                 return
             self.page.wait_for_timeout(100)
-        raise AssertionError(f"never true: {expression}")
+        raise AssertionError(f"never true: {expression}; console: {self.console}")
 
     def button(self, text: str):
         """The button that says just this; its icon is a letter to those who ask by role."""
@@ -118,8 +121,8 @@ class Page:
             self.python(f"{model}.id"),
         )
 
-    def open(self, address: str) -> None:
-        """Open a notebook and run it from top to bottom."""
+    def open(self, address: str, figure: str = FIGURE) -> None:
+        """Open a notebook and run it from top to bottom, until it shows a figure."""
         self.page.goto(address)
         self.page.wait_for_function(
             "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
@@ -127,7 +130,7 @@ class Page:
         )
         self.page.evaluate("window.jupyterapp.shell.collapseLeft()")
         self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.page.wait_for_selector(".potadlab .bk-Figure")
+        self.page.wait_for_selector(figure)
 
     def outputs(self) -> list[dict]:
         """Outputs of all cells of the notebook."""
@@ -135,6 +138,18 @@ class Page:
             """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
               .filter((cell) => cell.type === "code").flatMap((cell) => cell.outputs.toJSON())"""
         )
+
+
+def opened(lab, browser, name: str, code: str, figure: str = FIGURE) -> Page:
+    """A page of its own with a notebook of one cell, run; the workspace's name takes no dot."""
+    cell = nbformat.v4.new_code_cell(code)
+    cell.metadata["jupyter"] = {"source_hidden": True}
+    book = nbformat.v4.new_notebook(cells=[cell])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
+    nbformat.write(book, lab.folder / f"{name}.ipynb")
+    shown = Page(browser.new_page())
+    shown.open(lab.address(f"{name}.ipynb"), figure)
+    return shown
 
 
 def keep(shown: Page, name: str) -> None:

@@ -1,6 +1,6 @@
 """Allocators by hand in the real JupyterLab: ask, click, release, and see what became of it."""
 
-import nbformat
+import pages
 import pytest
 from pages import Page, keep
 
@@ -15,14 +15,8 @@ hand"""
 
 def opened(lab, browser, size: str) -> Page:
     """A notebook with both allocators over so much memory, in a page of its own."""
-    cell = nbformat.v4.new_code_cell(SETUP.format(size=size))
-    cell.metadata["jupyter"] = {"source_hidden": True}
-    book = nbformat.v4.new_notebook(cells=[cell])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
-    name = f"hand_{size.replace('.', '_')}.ipynb"  # the name of its workspace takes no dot
-    nbformat.write(book, lab.folder / name)
-    shown = Page(browser.new_page())
-    shown.open(lab.address(name))
+    name = f"hand_{size.replace('.', '_')}"
+    shown = pages.opened(lab, browser, name, SETUP.format(size=size))
     shown.until("hand.stage.flow.ready")
     return shown
 

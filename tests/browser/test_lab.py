@@ -173,7 +173,7 @@ def test_a_bad_file_is_one_line_and_the_dashboard_lives_on(page, tmp_path):
     (tmp_path / "notes.parquet").write_text("not a trace")
     before = page.python("dashboard.session.trace.name")
     page.page.locator(".potadlab select").first.select_option(label="a file of my own ...")
-    path = page.page.locator(".potadlab input[type=text]")
+    path = page.page.get_by_placeholder("path of a .parquet trace")
     path.fill(str(tmp_path / "notes.parquet"))
     path.press("Enter")
     page.page.wait_for_selector(".potadlab-error")

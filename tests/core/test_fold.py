@@ -1,19 +1,32 @@
 """What lives at each moment, and what was counted by then, against a dict that forgets nothing."""
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import allocate, at, blocks_of, claim, ops_of, release, release_claim, space_of, split
+from made import (
+    allocate,
+    at,
+    blocks_of,
+    claim,
+    op,
+    ops_of,
+    release,
+    release_claim,
+    space_of,
+    split,
+)
 
 from potadlab import runs
 from potadlab.core import census, fold
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.layout import NONE, POISON, Outcome, Verb
+from potadlab.core.fragmentation import unusable_index
+from potadlab.core.layout import NONE, POISON, Flag, Outcome, Verb
 from potadlab.errors import UnknownName
-from potadlab.kinds import KIND, KINDS
+from potadlab.kinds import KIND, KINDS, facts
 from potadlab.runs import Case, begun, run_allocator
 
 GRANULE_BYTES = 128 << 10  # 2 MiB is 16 granules
@@ -34,7 +47,8 @@ requests = st.lists(
         st.tuples(st.just("release"), numbers, numbers),
         st.tuples(st.just("release"), numbers, numbers),
         st.tuples(st.just("split"), numbers, st.integers(0, 3)),
-        st.tuples(st.just("claim"), st.integers(1, 12), st.integers(0, 3)),
+        st.tuples(st.just("claim"), st.integers(1, 12), st.integers(0, 7)),
+        st.tuples(st.just("migrate"), numbers, numbers),
         st.tuples(st.just("fail"), st.integers(0, 110), numbers),
         st.tuples(st.just("fail"), numbers, st.just(True)),
         st.tuples(st.just("unpoison"), numbers, numbers),
@@ -89,11 +103,16 @@ class Writer:
         for _ in range(1 << (whole - order)):
             self.name("block", order)
 
-    def claim(self, size, align_order):
-        granules = size << align_order
-        kind = FOLIO if size % 2 else KERNEL
-        self.ops.append(claim(self.handles, granules, align_order, kind=kind, owner=3))
+    def claim(self, size, number):
+        align_order, flags = number % 4, Flag.MAY_MIGRATE if number > 3 else 0
+        granules, kind = size << align_order, FOLIO if size % 2 else KERNEL
+        told = {"kind": kind, "owner": 3, "flags": flags}
+        self.ops.append(claim(self.handles, granules, align_order, **told))
         self.name("claim", granules)
+
+    def migrate(self, number, _):
+        _, handle, size = self.named[number % len(self.named)]
+        self.ops.append(op(Verb.MIGRATE, handle, size if size < 10 else 0))
 
     def fail(self, granule, _):
         self.ops.append(at(Verb.FAIL, granule % 111))
@@ -131,7 +150,11 @@ class Moment:
         for start, end in case.space.in_service:
             self.service |= set(range(start, end))
 
-    def follow(self, op, event):
+    def follow(self, op, event, moves):
+        for move in moves:
+            granule, to, order = (int(move[name]) for name in ("granule", "to", "order"))
+            assert self.live.pop(granule)[1:3] == (order, move["handle"])
+            self.place(to, order, int(move["handle"]))
         verb, granule, order = Verb(op["verb"]), int(event["granule"]), int(event["order"])
         handle = int(op["handle"])
         if verb in (Verb.ALLOCATE, Verb.CLAIM):
@@ -144,7 +167,7 @@ class Moment:
             self.failed.add(granule)
         elif verb == Verb.UNPOISON and event["outcome"] != Outcome.IGNORED:
             self.failed.remove(granule)
-        elif event["outcome"] == Outcome.DONE:
+        elif event["outcome"] == Outcome.DONE and verb != Verb.MIGRATE:
             self.done(verb, op, handle, granule, order)
 
     def done(self, verb, op, handle, granule, order):
@@ -213,10 +236,9 @@ def moments(run):
     """(index, Moment) after each number of ops; the Moment is the same one, moved on."""
     moment = Moment(run.case)
     yield 0, moment
-    pairs = zip(run.case.ops, run.events, strict=True)
-    for index, (op, event) in enumerate(pairs, 1):
-        moment.follow(op, event)
-        yield index, moment
+    for index, (asked, event) in enumerate(zip(run.case.ops, run.events, strict=True)):
+        moment.follow(asked, event, run.moves[run.moves["op"] == index])
+        yield index + 1, moment
 
 
 def unusable(free_blocks, order):
@@ -224,6 +246,16 @@ def unusable(free_blocks, order):
     free = sum(count << k for k, count in enumerate(free_blocks))
     suitable = sum(count << (k - order) for k, count in enumerate(free_blocks) if k >= order)
     return (free - (suitable << order)) * 1000 // free if free else 1000
+
+
+def spoilt(blocks):
+    """Regions of 2 MiB with a granule of an unmovable kind, and one that is free or movable."""
+    fixed = Counter()
+    for block in blocks:
+        if not facts()["movable"][block["kind"]]:
+            first, end = int(block["granule"]), int(block["granule"]) + (1 << int(block["order"]))
+            fixed.update(granule >> HUGE for granule in range(first, end))
+    return sum(count < 1 << HUGE for count in fixed.values())
 
 
 # ---- the tests -------------------------------------------------------------------------------
@@ -286,6 +318,7 @@ def test_samples_are_what_counting_again_gives(name, requests, samples):
             assert counted.free_blocks[row].tolist() == free_blocks
             assert counted.live_blocks[row].tolist() == blocks
             assert counted.live_granules[row].tolist() == granules
+            assert counted.spoilt[row] == spoilt(run.live(index))
     assert run.live_bytes_max == live_max * GRANULE_BYTES
     assert counted.unusable_mean == pytest.approx(sum(indices) / 1000 / max(len(indices), 1))
 
@@ -394,7 +427,7 @@ def one(orders):
     ],
 )
 def test_unusable_index_is_that_of_vmstat(free_blocks, order, index):
-    assert census.unusable_index(one(free_blocks), order) == index == unusable(free_blocks, order)
+    assert unusable_index(one(free_blocks), order) == index == unusable(free_blocks, order)
 
 
 def test_recorded_blocks_larger_than_linux_hands_out_are_counted():

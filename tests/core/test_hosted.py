@@ -81,18 +81,22 @@ def test_what_finds_no_room_for_its_record_leaves_all_as_it_was():
 
 
 def test_a_piece_that_is_pinned_takes_a_record_of_its_own_or_is_refused():
+    """A slab of 512 B has room for six records: one shared, two of pinned pieces, three more."""
     state = hosted(512, 0, 8)
     assert allocate(state, 2, ANON) == 0
     assert slabs(state) == {4: 0}
-    assert interface.split(state, 0, 1) == 2
-    assert interface.pin(state, 1) == Outcome.DONE
-    assert int(state.heads.arenas[ANON]["live"]) == 2
-    while allocate(state, 0, ANON) != NONE:
-        pass
-    used = int(state.heads.arenas[ANON]["live"])
-    for _ in range(64):  # the slab is full, and nothing is free for another
-        if interface.pin(state, 2) == Outcome.DONE:
-            assert int(state.heads.arenas[ANON]["live"]) <= used + 1
+    assert interface.split(state, 0, 0) == 2
+    singles = [allocate(state, 0, ANON) for _ in range(3)]
+    assert [interface.pin(state, piece) for piece in (0, 1)] == [Outcome.DONE] * 2
+    assert int(state.heads.arenas[ANON]["live"]) == 6
+    assert interface.pin(state, 2) == Outcome.REFUSED
+    assert interface.pin(state, 1) == Outcome.DONE, "it has a record"
+    assert interface.unpin(state, 2) == (Outcome.ABSENT, NONE)
+    assert int(state.heads.arenas[ANON]["live"]) == 6
+    assert interface.release(state, singles[0], 0) == 0
+    assert interface.pin(state, 2) == Outcome.DONE
+    assert int(state.heads.arenas[ANON]["live"]) == 6
+    interface.check(state)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..linux.state import ALL_MARKS, FRAME, NO_MARKS, ORDER_MAX, ZONE_MARKS
+from ..linux import memdesc
+from ..linux.pages import FRAME
+from ..linux.state import ALL_MARKS, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
 from ..meter import Guard
 from . import buddy, llfree, null, potad, recorded
@@ -29,6 +31,7 @@ class Allocator:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # the first word is usual
     order_max: int | None = None  # to which it merges free memory
     needs_record: bool = False  # it is at home in the recorded machine's memory only
+    claims_move: bool = False  # a claim may move what is in its way
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
     # which arrays the lock of a zone guards; one not named: whenever it is written
@@ -100,11 +103,13 @@ def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, in
 
 
 def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
-    """As Linux's, and beside struct page: list heads, per-CPU lists, 4 bits for each pageblock."""
+    """List heads, per-CPU lists, 4 bits for each pageblock; and struct page, or memdescs."""
     heads = state.lists.nbytes + state.pcps.nbytes + state.pcp_lists.nbytes
-    return _bytes_of_linux(state, live_blocks, granules) | {
-        "free_structure": heads + (granules >> state.block_order) // 2
-    }
+    if isinstance(state.pages, memdesc.Memdescs):
+        found = memdesc.bytes_of(state.pages, granules)
+    else:
+        found = _bytes_of_linux(state, live_blocks, granules)
+    return found | {"free_structure": heads + (granules >> state.block_order) // 2}
 
 
 # POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
@@ -118,9 +123,22 @@ _POTAD_GUARDS = {
 # and a CPU's own lists have a lock of their own
 _BUDDY_GUARDS = {
     "lists": Guard.ALWAYS,
-    **dict.fromkeys(("frames", "types", "pcps", "pcp_lists"), Guard.NEVER),
+    **dict.fromkeys(("pages.frames", "types", "pcps", "pcp_lists"), Guard.NEVER),
 }
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
+
+_BUDDY = {
+    "pcp": {"on": buddy.CPUS, "off": 0},
+    "tails": {"on": 1, "off": 0},
+    "migratetypes": {"on": 1, "off": 0},
+    "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
+    "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
+    "descriptor": {"page": "page", "memdesc": "memdesc"},
+    "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
+}
+_AREAS = {f"{mib}MiB": mib << 20 for mib in (256, 2, 4, 8, 16, 32, 64, 128, 512)} | {
+    f"{gib}GiB": gib << 30 for gib in (1, 2, 4, 8)
+}
 
 ALLOCATORS = {
     "potad": Allocator(
@@ -132,6 +150,7 @@ ALLOCATORS = {
             "placement": {"lowest": "lowest", "tightest": "tightest"},
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
         },
+        claims_move=True,
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
         guards=_POTAD_GUARDS,
     ),
@@ -139,16 +158,24 @@ ALLOCATORS = {
         buddy.new,
         _bytes_of_buddy,
         "buddy is Linux 6.12's: per-CPU lists, compound tails, migratetypes, unless told off",
-        {
-            "pcp": {"on": buddy.CPUS, "off": 0},
-            "tails": {"on": 1, "off": 0},
-            "migratetypes": {"on": 1, "off": 0},
-            "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
-            "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
-            "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
-        },
+        _BUDDY,
         order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+        guards=_BUDDY_GUARDS,
+    ),
+    "cma": Allocator(
+        buddy.new,
+        _bytes_of_buddy,
+        "cma is buddy with one CMA area, which movable memory uses meanwhile",
+        {
+            "area": _AREAS,
+            "bit_order": {str(order): order for order in range(10)},
+            **_BUDDY,
+            "migratetypes": {"on": 1},
+        },
+        order_max=ORDER_MAX,
+        claim_refused="given up: each range of the area is claimed, or holds what cannot move",
+        claim_untried="not tried: there is no area",
         guards=_BUDDY_GUARDS,
     ),
     "llfree": Allocator(
@@ -175,5 +202,6 @@ ALLOCATORS = {
         guards=_POTAD_GUARDS,
     ),
 }
+USUAL = ("potad", "buddy", "recorded")  # where nobody names any
 # the harness, timed beside them
 NULL = Allocator(null.new, _bytes_of_linux, "null answers at once")

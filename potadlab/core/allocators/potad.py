@@ -17,6 +17,7 @@ from ..bits import largest_order, trailing_zeros
 from ..layout import DESCRIPTOR, NONE
 from ..lookups import heads
 
+WINDOWS_TRIED = 16  # that a claim tries to empty, those with the least to move first
 CPUS = 8  # with front caches of their own; a trace's further CPUs share them
 
 
@@ -118,40 +119,56 @@ def claim(state: PotadState, granules, align_order, kind, owner, moves):
 
 @kernel
 def _empty_window(state, granules, align_order, moves):
-    """(start, blocks moved) of the window with the least to move, emptied; NONE if none can be."""
-    best, least = np.int64(NONE), np.int64(0)
-    for zone in range(len(state.tree.zones)):
-        start, cost = _cheapest_window(state, zone, granules, align_order)
-        if start != NONE and (best == NONE or cost < least):
-            best, least = start, cost
-    if best == NONE:
-        return best, np.int64(0)
-    moved = blocks.empty_out(state, best, best + granules, moves)
-    if moved == NONE:
-        return np.int64(NONE), np.int64(0)
-    return best, moved
+    """(start, blocks moved) of the window with the least to move, emptied; NONE if none can be.
+
+    What lies in a window may find no place outside of it; then the next cheapest is tried.
+    """
+    cost, zone, start = np.int64(NONE), np.int64(NONE), np.int64(NONE)
+    for _ in range(WINDOWS_TRIED):
+        cost, zone, start = _next_window(state, granules, align_order, cost, zone, start)
+        if start == NONE:
+            break
+        moved = blocks.empty_out(state, start, start + granules, moves)
+        if moved != NONE:
+            return start, moved
+    return np.int64(NONE), np.int64(0)
 
 
 @kernel
-def _cheapest_window(state, zone, granules, align_order):
+def _next_window(state, granules, align_order, cost, zone, start):
+    """(granules to move, zone, start) of the cheapest window after that one; NONE for no more."""
+    least, where, best = np.int64(NONE), np.int64(NONE), np.int64(NONE)
+    for other in range(len(state.tree.zones)):
+        above = cost if other > zone else cost + 1  # of equal cost, zones go in order of trial
+        after = start if other == zone else np.int64(NONE)
+        found, more = _cheapest_window(state, other, granules, align_order, above, after)
+        if found != NONE and (best == NONE or more < least):
+            least, where, best = more, np.int64(other), found
+    return least, where, best
+
+
+@kernel
+def _cheapest_window(state, zone, granules, align_order, above, after):
     """(start, granules to move) of the lowest window of a zone with the least to move, or NONE.
 
+    Only those that cost at least `above`, or one less and begin after `after`, if that is not NONE.
     A block that lies across a border of the window moves whole.
     """
     step, end = np.int64(1) << align_order, state.tree.zones[zone, 1]
     start = (state.tree.zones[zone, 0] + step - 1) >> align_order << align_order
-    best, least, used, after = np.int64(NONE), np.int64(0), np.int64(0), start
+    best, least, used, seen = np.int64(NONE), np.int64(0), np.int64(0), start
     while start + granules <= end:
-        if after < start + granules:
-            more = blocks.in_the_way(state, after, after + step)
-            after += step
+        if seen < start + granules:
+            more = blocks.in_the_way(state, seen, seen + step)
+            seen += step
             used += more
             if more == NONE:
-                start, used = after, np.int64(0)
+                start, used = seen, np.int64(0)
             continue
-        cost = used + blocks.sticking_out(state, start, after)
-        if best == NONE or cost < least:
-            best, least = start, cost
+        costs = used + blocks.sticking_out(state, start, seen)
+        waits = costs >= above or (after != NONE and costs == above - 1 and start > after)
+        if waits and (best == NONE or costs < least):
+            best, least = start, costs
         used -= blocks.in_the_way(state, start, start + step)
         start += step
     return best, least

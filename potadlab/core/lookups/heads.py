@@ -304,12 +304,19 @@ def move(heads, at, granule):
 
 @kernel
 def own_record(heads, at):
-    """Give a piece of a split block a record of its own, with the owner of the shared one."""
+    """Give a piece of a split block a record of its own, which says what the shared one does."""
     entry = heads.entries[at]
     owner = owner_of(heads, entry)
-    own = np.uint64(_take_record(heads, kind_of(entry), owner)) << _RECORD_SHIFT
+    number = np.uint64(_take_record(heads, kind_of(entry), owner))
+    own = number << _RECORD_SHIFT | entry & _LOW & ~PIECE
+    state = heads.records[record_at(heads, entry)]["state"]
+    heads.records[record_at(heads, own)]["state"] = state
+    first, size = body_at(heads, entry)
+    into = body_at(heads, own)[0]
+    for i in range(size):
+        heads.bodies[into + i] = heads.bodies[first + i]
     drop_record(heads, entry)
-    heads.entries[at] = own | entry & _LOW & ~PIECE
+    heads.entries[at] = own
 
 
 @inlined

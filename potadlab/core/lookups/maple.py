@@ -168,9 +168,9 @@ def _word(index, granule):
     while True:
         kind = _type(entry)
         pivots, offset = _room(kind) - 1, np.int64(0)
-        while offset < pivots and index.words[_pivot(entry, offset)] < granule:
+        while offset < pivots and index.words[np.uint64(_pivot(entry, offset))] < granule:
             offset += 1
-        entry = index.words[_slot(entry, offset)]
+        entry = index.words[np.uint64(_slot(entry, offset))]
         if kind == LEAF:
             return entry
 

@@ -75,18 +75,15 @@ def describe(arena, granule, order, kind, owner):
 
 @inlined
 def read(arena, word, granule):
-    """(start, order, kind, owner) of the block that has `word` and holds `granule`; 0: of none.
-
-    Without a branch: one that waits for memory would let fewer lookups overlap, see `memmap`.  A
-    word without descriptor reads row 0 for nothing.
-    """
-    plain, described = -(word >> 2 & 1), -(word >> 3 & 1)
-    row = arena.rows[word >> _TYPE_BITS & described]
-    order = word >> _ORDER_SHIFT & 0x3F & plain | np.int64(row["order"]) & described
-    kind = word >> _TYPE_BITS & 0xFF & plain | np.int64(row["kind"]) & described
-    owner = (word >> _OWNER_SHIFT) - 1 & plain | np.int64(row["owner"]) & described
-    lives = plain | described
-    return align_down(granule, order) | ~lives, order, kind, owner | ~lives
+    """(start, order, kind, owner) of the block that has `word` and holds `granule`; 0: of none."""
+    if word & DESCRIBED != 0:
+        row = arena.rows[np.uint64(word) >> np.uint64(_TYPE_BITS)]
+        return row["granule"], np.int64(row["order"]), np.int64(row["kind"]), np.int64(row["owner"])
+    if word == 0:
+        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
+    order = word >> _ORDER_SHIFT & 0x3F
+    kind, owner = word >> _TYPE_BITS & 0xFF, (word >> _OWNER_SHIFT) - 1
+    return align_down(granule, order), order, kind, owner
 
 
 @inlined
@@ -175,18 +172,18 @@ def erase_8(index: Memmap8, granule):
 @interface.locate.register
 @inlined
 def locate_16(index: Memmap16, granule):
-    row = index.pages[granule]
-    word = row["word"]
-    lives = -np.int64(word != 0)
-    order, kind = np.int64(row["order"]) & lives, np.int64(row["kind"]) & lives
+    row = index.pages[np.uint64(granule)]
+    word, order = row["word"], np.int64(row["order"])
+    if word == 0:
+        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
     _, _, _, owner = read(index.descriptors, word, granule)
-    return align_down(granule, order) | ~lives, order, kind, owner
+    return align_down(granule, order), order, np.int64(row["kind"]), owner
 
 
 @interface.locate.register
 @inlined
 def locate_8(index: Memmap8, granule):
-    return read(index.descriptors, index.words[granule], granule)
+    return read(index.descriptors, index.words[np.uint64(granule)], granule)
 
 
 @interface.bytes_of.register

@@ -68,14 +68,11 @@ def erase(index: Memmap, granule):
 @interface.locate.register
 @inlined
 def locate(index: Memmap, granule):
-    """Without a branch on what was read: of 1e6 blocks 12 ns instead of 31, none waiting.
-
-    A processor (Zen 4) that goes on behind such a branch has fewer loads on their way to memory.
-    """
-    start = index.frames[granule]["head"] - 1
-    frame, lives = index.frames[max(start, np.int64(0))], ~(start >> 63)
-    order, kind = np.int64(frame["order"]) & lives, np.int64(frame["kind"]) & lives
-    return start, order, kind, np.int64(frame["owner"]) | ~lives
+    head = index.frames[np.uint64(granule)]["head"]
+    if head == 0:
+        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
+    frame = index.frames[np.uint64(head - 1)]
+    return head - 1, np.int64(frame["order"]), np.int64(frame["kind"]), np.int64(frame["owner"])
 
 
 @interface.bytes_of.register

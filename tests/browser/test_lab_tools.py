@@ -1,0 +1,132 @@
+"""The tools of the dashboard on a small trace: find, select, keys, colours, the way memory lies."""
+
+import pytest
+from pages import Page, keep, opened
+
+SETUP = """\
+import potadlab as pl
+
+dashboard = pl.lab.Dashboard("mixed_owners")
+dashboard"""
+
+
+@pytest.fixture(scope="module")
+def page(lab, browser):
+    shown = opened(lab, browser, "tools", SETUP)
+    shown.says("ready to play")
+    shown.until("dashboard.stage.settled")
+    yield shown
+    keep(shown, "tools_last")
+    shown.page.close()
+
+
+def find(page: Page, text: str) -> None:
+    box = page.page.get_by_label("Find")
+    box.fill(text)
+    box.press("Enter")
+
+
+def test_keys_work_where_the_dashboard_was_clicked(page):
+    page.page.mouse.click(*page.map_point("potad", 0.5, 0.1))
+    page.until("dashboard.selected")
+    page.page.keyboard.press("5")
+    half = "dashboard.session.index_at(dashboard.session.time_ns(dashboard.session.length) // 2)"
+    page.until(f"dashboard.index == {half}")
+    at = page.python("dashboard.index")
+    page.page.keyboard.press("ArrowRight")
+    page.says(f"op {at + 1:,} of")
+    page.page.keyboard.press("Shift+ArrowLeft")
+    page.says(f"op {at + 1 - 1000:,} of")
+    shown = page.python("dashboard.window.end - dashboard.window.first")
+    page.page.keyboard.press("+")
+    page.until(f"dashboard.window.end - dashboard.window.first == {shown // 2}")
+    page.page.keyboard.press("-")
+    page.until(f"dashboard.window.end - dashboard.window.first == {shown}")
+    page.page.keyboard.press("Space")
+    page.until("dashboard.playing")
+    page.page.keyboard.press("Space")
+    page.until("not dashboard.playing and dashboard.stage.settled")
+    page.page.keyboard.press("Escape")
+    page.until("dashboard.selected is None")
+    assert page.page.locator(".jp-Cell").count() == 1  # none of it went to the notebook
+
+
+def test_typing_in_find_is_no_key_and_enter_goes_to_kind_after_kind(page):
+    at = page.python("dashboard.index")
+    find(page, "slab")
+    page.says("slab: 1 of")
+    assert page.python("dashboard.index") == at
+    first = page.python("dashboard.selected[1]")
+    page.page.get_by_label("Find").press("Enter")
+    page.says("slab: 2 of")
+    assert page.python("dashboard.selected[1]") > first
+    page.run("from potadlab.kinds import KIND; live = dashboard.session.runs['potad'].live("
+             "dashboard.index)")  # fmt: skip
+    second = page.python("live['granule'][live['kind'] == KIND['slab']][1].item()")
+    assert page.python("dashboard.selected[1]") == second
+    page.until("dashboard.stage.settled")
+    keep(page, "tools_found")
+    find(page, "<img src=x onerror=alert(1)>")
+    page.page.wait_for_selector(".potadlab-error")
+    assert page.page.locator(".potadlab img").count() == 0
+
+
+def test_shift_and_drag_select_a_range_and_tell_what_is_in_it(page):
+    page.page.locator(".potadlab button[title='show all memory']").click()
+    page.until("dashboard.window.first == 0 and dashboard.stage.settled")
+    page.page.keyboard.down("Shift")
+    page.page.mouse.move(*page.map_point("buddy", 0.2, 0.3))
+    page.page.mouse.down()
+    page.page.mouse.move(*page.map_point("buddy", 0.6, 0.5), steps=6)
+    page.page.mouse.up()
+    page.page.keyboard.up("Shift")
+    page.until("dashboard.seeker.range")
+    low, high = page.python("dashboard.seeker.range")
+    page.says(f"range {low * 4096:#x} to {high * 4096:#x}")
+    block = page.page.locator(".potadlab-block").inner_text()
+    assert "potad: " in block
+    assert "buddy: " in block
+    assert "#009e73" in page.columns("dashboard.stage.canvas.shapes['buddy']")["colour"]
+    keep(page, "tools_range")
+
+
+@pytest.mark.parametrize("colouring", ["owner", "group", "age", "failed"])
+def test_every_colouring_is_on_the_page_with_its_legend(page, colouring):
+    page.page.get_by_label("Colour by").select_option(label=colouring)
+    page.says({"owner": "other owners", "group": "reclaimable", "age": "below 1 ms",
+               "failed": "a failed page"}[colouring])  # fmt: skip
+    page.until("dashboard.stage.settled")
+    page.until(shown_is_painted(page, "buddy"))
+    keep(page, f"tools_{colouring}")
+
+
+def shown_is_painted(page: Page, name: str) -> str:
+    """Whether the kernel, asked now, paints what the page has."""
+    image = page.columns(f"dashboard.stage.canvas.images[{name!r}]")["image"][0]
+    image = bytes(image.values() if isinstance(image, dict) else image).hex()
+    return (
+        "dashboard.stage.painter.paint(*dashboard._moment())"
+        f".buffers[dashboard.stage.canvas.names.index({name!r})].hex() == '{image}'"
+    )
+
+
+def test_hilbert_and_the_worst(page):
+    page.page.get_by_label("Colour by").select_option(label="kind")
+    page.page.get_by_label("in", exact=True).select_option(label="Hilbert curve")
+    page.until("dashboard.window.hilbert and dashboard.stage.settled")
+    page.until(shown_is_painted(page, "potad"))
+    keep(page, "tools_hilbert")
+    page.page.get_by_label("worst").check()
+    page.until("dashboard.stage.settled")
+    page.until(shown_is_painted(page, "potad"))
+    keep(page, "tools_worst")
+    page.page.get_by_label("worst").uncheck()
+    page.page.get_by_label("in", exact=True).select_option(label="rows")
+    page.until("not dashboard.window.hilbert and dashboard.stage.settled")
+
+
+def test_neither_notebook_nor_console_has_errors(page):
+    outputs = page.outputs()
+    assert [one for one in outputs if one["output_type"] == "error"] == []
+    assert [one["text"] for one in outputs if one.get("name") == "stderr"] == []
+    assert page.console == []
