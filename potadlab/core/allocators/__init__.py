@@ -34,8 +34,10 @@ class Allocator:
     claims_move: bool = False  # a claim may move what is in its way
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
+    cpus: str = ""  # the option that says how many CPUs have something of their own
     # which arrays the lock of a zone guards; one not named: whenever it is written
     guards: Mapping[str, Guard] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()  # arrays of the model's own, which what it models has not
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,14 @@ class Chosen:
         """A state over `zones` with nothing in service."""
         values = self.allocator.options
         options = {option: values[option][word] for option, word in self.words.items()}
-        return self.allocator.new(zones, kinds, **options, **more)
+        return self.allocator.new(zones, kinds, **(options | more))
+
+    def for_cpus(self, cpus: int) -> dict[str, int]:
+        """What `new` is to be told for so many CPUs; nothing where none has anything of its own."""
+        option = self.allocator.cpus
+        if option and self.allocator.options[option][self.words[option]]:
+            return {option: cpus}
+        return {}
 
 
 def choose(spec: str) -> Chosen:
@@ -116,15 +125,14 @@ def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, in
 # its taker's; a CPU's front caches are its own.
 _POTAD_GUARDS = {
     **dict.fromkeys(("tree.words", "tree.nodes"), Guard.ALWAYS),
-    **dict.fromkeys(("heads.entries", "heads.records", "heads.bodies"), Guard.NEVER),
-    **dict.fromkeys(("caches", "cached"), Guard.NEVER),
+    **dict.fromkeys(("heads.slots", "heads.records", "heads.bodies"), Guard.NEVER),
+    **dict.fromkeys(("stacks"), Guard.NEVER),
 }
-# zone->lock: from the first list head touched to the last; struct pages before and after are free,
-# and a CPU's own lists have a lock of their own
-_BUDDY_GUARDS = {
-    "lists": Guard.ALWAYS,
-    **dict.fromkeys(("pages.frames", "types", "pcps", "pcp_lists"), Guard.NEVER),
-}
+# zone->lock is held from the first write of a list head or zone counter to the last; watermarks
+# are read without it, pages before and after are the caller's, per-CPU lists the CPU's
+_BUDDY_GUARDS = dict.fromkeys(("pages", "pcps", "pcp_lists"), Guard.NEVER)
+# what Linux has not: types told from the start, tables of kinds
+_BUDDY_UNCOUNTED = ("votes", "counts", "kind_types", "pages.kind_movable")
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
 
 _BUDDY = {
@@ -144,14 +152,16 @@ ALLOCATORS = {
     "potad": Allocator(
         potad.new,
         _bytes_of_potad,
-        "potad has per-CPU front caches for orders 0 to 3",
+        "potad has per-CPU front caches for orders 0 to 3 and 2 MiB",
         {
             "caches": {"on": potad.CPUS, "off": 0},
             "placement": {"lowest": "lowest", "tightest": "tightest"},
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
+            "records": {"on": True, "off": False},
         },
         claims_move=True,
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
+        cpus="caches",
         guards=_POTAD_GUARDS,
     ),
     "buddy": Allocator(
@@ -161,7 +171,9 @@ ALLOCATORS = {
         _BUDDY,
         order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+        cpus="pcp",
         guards=_BUDDY_GUARDS,
+        uncounted=_BUDDY_UNCOUNTED,
     ),
     "cma": Allocator(
         buddy.new,
@@ -176,7 +188,9 @@ ALLOCATORS = {
         order_max=ORDER_MAX,
         claim_refused="given up: each range of the area is claimed, or holds what cannot move",
         claim_untried="not tried: there is no area",
+        cpus="pcp",
         guards=_BUDDY_GUARDS,
+        uncounted=_BUDDY_UNCOUNTED,
     ),
     "llfree": Allocator(
         llfree.new,
@@ -190,6 +204,7 @@ ALLOCATORS = {
         },
         order_max=llfree.ORDER_MAX,
         claim_untried="not tried: LLFree gives one block, a power of two of at most 4 MiB",
+        cpus="cpus",
         guards=_LOCK_FREE,
     ),
     "recorded": Allocator(
