@@ -14,7 +14,7 @@ from potadlab.workloads import USES, WORKLOADS, Load, generate
 
 OPS, MEMORY = 6000, 16 * MIB
 NAMED = ["fork-storm", "page-cache-churn", "thp-mix", "network-order3", "checkerboard"]
-NAMED += ["slab-burst", "database"]
+NAMED += ["slab-burst", "database", "steady"]
 
 
 def made(folder, name, **options):
@@ -59,6 +59,7 @@ def test_what_each_is_about(tmp_path):
     assert pages["network-order3"]["3"] > 0.9 * sum(pages["network-order3"].values())
     assert set(infos["checkerboard"]["orders"]) == {"0", "3"}
     assert infos["slab-burst"]["kinds"]["slab"] > 300
+    assert len(infos["steady"]["orders"]) >= 9
     assert infos["database"]["orders"]["9"] == int(0.4 * (MEMORY >> 12)) >> 9
 
 
