@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
@@ -40,7 +41,7 @@ def compile_all(progress: Progress | None = None) -> None:
     _read()  # compiled once, for all
     fresh = multiprocessing.get_context("spawn")  # no threads of this process are carried along
     workers = min(len(parts), os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=fresh) as pool:
+    with ProcessPoolExecutor(workers, fresh, initializer=_end_quietly) as pool:
         waiting = {pool.submit(_compile_part, part): part for part in parts}
         for done, finished in enumerate(as_completed(list(waiting)), start=1):
             finished.result()
@@ -52,6 +53,11 @@ def compile_all(progress: Progress | None = None) -> None:
 
 def _read() -> Trace:
     return Trace.read(bundled.dataset("thp_split"))
+
+
+def _end_quietly() -> None:
+    """Ctrl-C hits the workers too: they end without a word, and the program speaks."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _compile_part(part: str) -> None:

@@ -389,11 +389,15 @@ class Generated:
         """What people should know, a line each."""
         counts = self.counts
         chosen = "".join(f", {name}={value:g}" for name, value in self.parameters.items())
-        return [
+        said = [
             f"{self.path}: {counts['allocates']:,} allocs and {counts['releases']:,} frees "
             f"in {self.duration_s:.3f} s; {self.workload}, seed {self.seed}{chosen}",
-            f"{counts['failed']:,} allocs found no place in buddy, and stand as failed",
         ]
+        if counts["failed"]:
+            said.append(f"{counts['failed']:,} allocs found no place in buddy, and stand as failed")
+        if not counts["releases"]:
+            said.append("nothing is given back yet in so few ops: take more --ops or less --memory")
+        return said
 
 
 def generate(

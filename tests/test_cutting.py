@@ -22,7 +22,7 @@ BITS_NAMED = {str(bit): name for bit, name in BITS.items()}
 FREE = 1
 
 
-def write_trace(path, rows, **metadata):
+def write_trace(path, rows, stack="", **metadata):
     """rows: (seconds, op, pfn, order)"""
     seconds, op, pfn, order = (list(column) for column in zip(*rows, strict=True))
     alloc = np.array(op) == 0
@@ -35,6 +35,8 @@ def write_trace(path, rows, **metadata):
         "migratetype": np.where(alloc, 1, 255).astype(np.uint8),
         "gfp_flags": np.where(alloc, 0x140DCA, 0).astype(np.uint32),
     }
+    if stack:
+        columns["stack"] = [stack if one else None for one in alloc]
     told = {"zones": {"Normal": [0, PAGES]}, "name": "whole", "gfp_bits": BITS_NAMED, **metadata}
     table = pa.table(columns).replace_schema_metadata({"potadlab": json.dumps(told)})
     pq.write_table(table, path)
@@ -160,6 +162,20 @@ def test_a_difference_by_hand(tmp_path):
     assert found.as_dict()["rows"][0]["what"] == "seconds"
 
 
+def test_owners_of_stacks_are_not_compared_with_guessed_ones(tmp_path):
+    for name, stack in (("a", "do_anonymous_page;handle_mm_fault"), ("b", "")):
+        write_trace(tmp_path / f"{name}.parquet", ROWS, stack, name=name)
+    a, b = (Trace.read(tmp_path / f"{name}.parquet") for name in "ab")
+    for first, second, said in ((a, b, "A has call stacks and B"), (b, a, "B has call stacks")):
+        found = Difference.of(first, second)
+        assert said in found.caption
+        assert not any(row.what.startswith("pages by") for row in found.rows)
+    for one in (a, b):
+        found = Difference.of(one, one)
+        assert "call stacks" not in found.caption
+        assert any(row.what.startswith("pages by") for row in found.rows)
+
+
 def test_a_trace_differs_from_itself_in_nothing():
     trace = Trace.read(dataset("thp_split"))
     found = Difference.of(trace, trace)
@@ -213,6 +229,7 @@ def test_the_program_cuts_and_compares(potadlab, tmp_path):
     [
         (["cut", "thp_split", "x.parquet", "--from", "2s", "--to", "1s"], 2, "later than --from"),
         (["cut", "nonesuch.parquet", "x.parquet"], 1, "no such file"),
+        (["cut", "thp_split", "no/x.parquet"], 1, "there is no folder no: make it first"),
         (["cut", "thp_split", "x.parquet", "--from", "1h"], 1, "no event from 3600 s"),
         (["diff", "thp_split"], 2, "Missing argument"),
         (["diff", "thp_split", "nonesuch.parquet"], 1, "no such file"),

@@ -149,6 +149,8 @@ def test_a_time_is_recorded_without_names_or_stacks(place, tmp_path):
     assert metadata["clock"] == "mono"
     assert metadata["machine"]["cpus"] == os.cpu_count()
     assert metadata["work_begins_s"] + 0.2 <= found.duration_s + 0.1
+    assert 0 < found.work_s < found.duration_s, "both count from the first event"
+    assert f"cut --from {found.work_s:.3f}s" in found.words()[1]
     table = pq.read_table(found.path)
     assert "task" not in table.column_names
     assert table["stack"].null_count == len(table)
@@ -225,6 +227,7 @@ def sleeping(pid: int) -> bool:
 def test_a_command_that_fails_or_is_not_there(place, tmp_path, capsys):
     for command, said, there in (
         (["sh", "-c", "exit 3"], "sh: ended with 3", True),
+        (["sh", "-c", "kill -9 $$"], "sh: ended by signal 9", True),
         (["/nonesuch/command"], "no such command: nothing was recorded", False),
         ([str(tmp_path)], "no such command", False),
     ):
@@ -298,6 +301,22 @@ def test_the_script_tells_of_loss(place, tmp_path):
     environment = {**os.environ, "BUFFER_KB": "16"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert import_file(tmp_path / "made.txt", tmp_path / "made.parquet").counts["lost_events"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere/made", "1"], "nowhere/made.txt.part cannot be written: choose another OUT"),
+        (["made", "nonesuch", "1"], "nonesuch: no such command"),
+    ],
+)
+def test_the_script_tells_before_it_records(place, tmp_path, arguments, said):
+    (tmp_path / "record.sh").write_text(SCRIPT)
+    command = [SHELL, "record.sh", *arguments]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == f"record.sh: {said}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["record.sh"]
 
 
 def test_the_script_ends_well_when_it_is_stopped(place, tmp_path):
@@ -507,6 +526,11 @@ def test_a_snapshot_of_another_recording_is_told(tmp_path):
     with pytest.raises(BadTrace, match=r"x.before.parquet: is of another recording than"):
         Trace.read(tmp_path / "x.parquet")
     Trace.read(tmp_path / "x.parquet", snapshot=tmp_path / "x.before.parquet")
+    bare = table.replace_schema_metadata({"potadlab": "{}"})  # imported over a recording's name
+    pq.write_table(bare, tmp_path / "y.parquet")
+    memory.write(tmp_path / "y.before.parquet")
+    with pytest.raises(BadTrace, match=r"y.before.parquet: is of another recording than"):
+        Trace.read(tmp_path / "y.parquet")
     memory.metadata["recording"] = "then"
     memory.write(tmp_path / "x.before.parquet")
     assert Trace.read(tmp_path / "x.parquet").snapshot == "x.before.parquet"
@@ -516,6 +540,7 @@ def test_a_snapshot_of_another_recording_is_told(tmp_path):
     ("arguments", "said"),
     [
         (["record"], "name a file to write"),
+        (["record", "--", "sleep", "1"], "sleep: the file to write comes first"),
         (["record", "x.parquet", "--for", "soon"], "is no time"),
         (["record", "x.parquet", "--for", "0s"], "more than 0s"),
         (["record", "x.parquet", "--buffer", "1KiB"], "64KiB to 64GiB"),

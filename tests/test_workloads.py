@@ -67,6 +67,14 @@ def test_a_checkerboard_leaves_no_room(tmp_path):
     """The larger blocks are refused though half of memory is free."""
     found = made(tmp_path, "checkerboard", ops=7000, fill=0.99)
     assert found.counts["failed"] > 100
+    assert any("found no place in buddy" in line for line in found.words())
+
+
+def test_a_load_that_gives_nothing_back_is_told(tmp_path):
+    short = made(tmp_path, "checkerboard", ops=100).words()
+    assert len(short) == 2
+    assert "more --ops" in short[1]
+    assert len(made(tmp_path, "fork-storm").words()) == 1
 
 
 def test_the_same_seed_the_same_file(tmp_path):

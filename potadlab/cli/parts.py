@@ -138,6 +138,9 @@ def told(name: str) -> Iterator[None]:
     except BrokenPipeError:  # the reader has enough
         raise
     except OSError as error:
+        folder = Path(name).parent
+        if isinstance(error, FileNotFoundError) and not folder.exists():
+            raise PotadError(f"{name}: there is no folder {folder}: make it first") from error
         said = error.strerror or str(error)
         raise PotadError(f"{name}: cannot be written ({said}); choose another file") from error
 

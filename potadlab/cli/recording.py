@@ -15,7 +15,11 @@ from . import parts
 @click.option("--for", "seconds", type=parts.Duration(), help="How long, such as 30s or 2m.")
 @click.option("--owners", is_flag=True, help="Record the kernel's call stacks: who allocates.")
 @click.option("--names", is_flag=True, help="Keep names and numbers of processes.")
-@click.option("--buffer", type=parts.Size(), help="Ring buffer of each CPU, such as 64MiB.")
+@click.option(
+    "--buffer",
+    type=parts.Size(),
+    help="Ring buffer of each CPU, such as 64MiB.  [default: a sixteenth of free memory, for all]",
+)
 @click.option("--script", is_flag=True, help="Print a recorder in plain shell, for other devices.")
 @parts.json_option
 def record(
@@ -40,6 +44,11 @@ def record(
         return
     if target is None:
         raise click.UsageError("name a file to write: potadlab record OUT.parquet --for 30s")
+    if not target.endswith(".parquet"):  # most likely a command, and the file was forgotten
+        raise click.UsageError(
+            f"{target}: the file to write comes first and ends in .parquet: "
+            "potadlab record OUT.parquet -- COMMAND"
+        )
     if seconds == 0 or (buffer is not None and not 64 << 10 <= buffer <= 1 << 36):
         raise click.UsageError("--for is more than 0s, --buffer 64KiB to 64GiB for each CPU")
     parts.check_target(target, [])
@@ -56,7 +65,10 @@ def record(
         for line in found.words():
             click.echo(line, err=bool(command))
     if found.exit_code:
-        raise PotadError(f"{command[0]}: ended with {found.exit_code}; {target} is written")
+        how = "with" if found.exit_code > 0 else "by signal"
+        raise PotadError(
+            f"{command[0]}: ended {how} {abs(found.exit_code)}; {target} is written all the same"
+        )
 
 
 @click.command()

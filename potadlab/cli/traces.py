@@ -44,7 +44,13 @@ def info(file: str, snapshot: str | None, as_json: str | None) -> None:
 @click.argument("target", metavar="OUT.parquet")
 @click.option("--names", is_flag=True, help="Keep names and numbers of processes.")
 @click.option("--kinds", metavar="FILE", help="Kernel functions and their kinds, to add (TOML).")
-@click.option("--page", type=parts.Size(), default="4KiB", help="The recorded machine's page.")
+@click.option(
+    "--page",
+    type=parts.Size(),
+    default="4KiB",
+    show_default=True,
+    help="The recorded machine's page.",
+)
 @parts.json_option
 def import_text(
     source: str, target: str, names: bool, kinds: str | None, page: int, as_json: str | None

@@ -13,6 +13,10 @@ from .trace import Trace
 
 _OWNERS = 5  # whose pages differ most
 _FRAMES = 3  # of a stack, innermost first
+_STACKS = (
+    "{} has call stacks and {} has none: kinds are told by stacks or guessed from flags, and "
+    "owners are left out."
+)
 _HUGE = 9  # order of 2 MiB of 4 KiB pages
 CAPTION = "Pages are of the recorded machine. Times are of allocs whose free was recorded too."
 
@@ -47,7 +51,11 @@ class Difference:
         found = [quantities(trace) for trace in (first, second)]
         names = [*found[0], *(name for name in found[1] if name not in found[0])]
         rows = [_row(name, found) for name in sorted(names, key=_place)]
-        return cls((first.name, second.name), [*rows, *_owners(first, second)])
+        stacks = [_has_stacks(trace) for trace in (first, second)]
+        if stacks[0] == stacks[1]:
+            return cls((first.name, second.name), [*rows, *_owners(first, second)])
+        told = _STACKS.format(*("AB" if stacks[0] else "BA"))
+        return cls((first.name, second.name), rows, f"{CAPTION} {told}")
 
     def as_dict(self) -> dict[str, Any]:
         """For `diff --json`."""
@@ -55,7 +63,7 @@ class Difference:
             {"what": row.what, "a": row.values[0], "b": row.values[1], "ratio": row.ratio}
             for row in self.rows
         ]
-        return {"a": self.names[0], "b": self.names[1], "rows": rows}
+        return {"a": self.names[0], "b": self.names[1], "caption": self.caption, "rows": rows}
 
 
 _GROUPS = ("", "allocs of order", "pages of kind", "life", "at the end")
@@ -138,6 +146,11 @@ def _end(trace: Trace) -> dict[str, float | None]:
         "at the end: free pages": free,
         "at the end: share of them in blocks of 2 MiB or more": large / free if free else None,
     }
+
+
+def _has_stacks(trace: Trace) -> bool:
+    """Whether call stacks tell kinds and owners, else flags: the names are others then."""
+    return trace.kinds_guessed < len(_asked(trace))
 
 
 def _owners(first: Trace, second: Trace) -> list[Row]:

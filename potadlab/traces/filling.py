@@ -26,7 +26,7 @@ class Filler:
         self._kind_told: list[bool] = []  # by stack
         self._sums = np.zeros(8, np.int64)  # rows by op
         self._failed, self._claims_failed, self._guessed, self.order_max = 0, 0, 0, 0
-        self._first_ns: int | None = None
+        self.first_ns: int | None = None
         self._last_ns = 0
         self.fine_stamps = False
 
@@ -61,8 +61,8 @@ class Filler:
         self._guessed += int(np.count_nonzero(alloc & ~told))
         self.order_max = max(self.order_max, int(rows["order"][~claims].max(initial=0)))
         self.fine_stamps = self.fine_stamps or bool(np.any(rows["time_ns"] % 1000))
-        if self._first_ns is None:
-            self._first_ns = int(rows["time_ns"][0])
+        if self.first_ns is None:
+            self.first_ns = int(rows["time_ns"][0])
         self._last_ns = int(rows["time_ns"][-1])
 
     @property
@@ -76,7 +76,7 @@ class Filler:
 
     @property
     def duration_s(self) -> float:
-        return (self._last_ns - (self._first_ns or 0)) / 1e9
+        return (self._last_ns - (self.first_ns or 0)) / 1e9
 
     def counts(self) -> dict[str, int]:
         """Of the rows, by what they are."""

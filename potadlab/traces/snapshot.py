@@ -128,6 +128,8 @@ class Snapshot:
         said = [f"{self.path}: {sum(found['pages'].values()):,} pages in {found['runs']:,} runs"]
         for kind, pages in found["pages"].items():
             there = mapped.get(kind, {}).get("mapped", 0)
+            if kind == KIND_NAMES[str(FREE)]:
+                there = 0  # allocated between the two reads, which are no one moment
             share = f", {format_size(there * page_bytes)} of it mapped" if there else ""
             said.append(f"{format_size(pages * page_bytes):>10}  {kind}{share}")
         return said

@@ -28,7 +28,10 @@ def zones_of(
     told = _told_zones(path, metadata)
     theirs = _told_zones(before.path, before.metadata) if before else ()
     if before and told and theirs and told != theirs:
-        raise BadTrace(f"{before.path}: its zones are not those of {path}: give its own snapshot")
+        raise BadTrace(
+            f"{before.path}: its zones are not those of {path}: give its own with --snapshot, "
+            "or move this one away"
+        )
     zones = told or theirs
     if zones:
         _check_inside(path, rows, zones)

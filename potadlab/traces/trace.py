@@ -157,7 +157,7 @@ def count_classes(ops: np.ndarray, handles: int) -> dict[str, int]:
 def _check_same_recording(path: Path, metadata: dict[str, Any], before: Snapshot) -> None:
     """Raises BadTrace if a snapshot beside a trace was not taken when it was recorded."""
     ours, theirs = metadata.get("recording"), before.metadata.get("recording")
-    if ours and theirs and ours != theirs:
+    if theirs and ours != theirs:
         raise BadTrace(
             f"{before.path}: is of another recording than {path}: give its own with --snapshot, "
             "or move this one away"

@@ -47,7 +47,7 @@ class Recorded:
     before: Path
     after: Path
     duration_s: float
-    work_s: float  # when the command, or the time that was asked for, began
+    work_s: float  # after the first event the command, or the time that was asked for, began
     counts: dict[str, int]
     buffer_bytes: int
     exit_code: int | None  # of the command
@@ -73,8 +73,13 @@ class Recorded:
         said = [
             f"{self.path}: {counts['allocates']:,} allocs and {counts['releases']:,} frees "
             f"in {self.duration_s:.3f} s; the memory before and after: "
-            f"{self.before.name}, {self.after.name}"
+            f"{self.before.name}, {self.after.name}",
         ]
+        if self.work_s:  # of another clock it cannot be told
+            said.append(
+                f"the first {self.work_s:.3f} s of it are the look at the memory before: "
+                f"`potadlab cut --from {self.work_s:.3f}s` leaves them out"
+            )
         said.append(
             f"{counts['lost_events']:,} events lost: the buffers were full; "
             "what follows a gap is repaired as well as it can be (--buffer takes a size)"
@@ -83,8 +88,6 @@ class Recorded:
         )
         said += [f"{counts[name]:,} {words}" for name, words in _SAID.items() if counts.get(name)]
         said += [f"left behind by a killed run, and removed: {name}" for name in self.left_overs]
-        if self.exit_code:
-            said.append(f"the command ended with {self.exit_code}")
         return said
 
 
@@ -272,11 +275,11 @@ class _Recording:
 
     def _begin(self) -> Memory:
         """Record, look at the memory, and make of it what it was at the first event."""
-        start_ns = time.monotonic_ns()
         self._instance.start()
         before = Memory.now(self._tell)
         before.rewind(self._write())
-        self.work_s = (time.monotonic_ns() - start_ns) / 1e9
+        first_ns, now_ns = self._output.filler.first_ns, self._instance.now_ns()
+        self.work_s = max(now_ns - first_ns, 0) / 1e9 if first_ns is not None else 0.0
         return before
 
     def _work(self, seconds: float | None, command: Sequence[str], came: list[int]) -> int | None:

@@ -24,9 +24,14 @@ for old in $tracing/instances/potadlab.script.*; do  # of runs that were killed
   pid=${old##*.}
   if [ -d "$old" ] && [ ! -d /proc/$pid ]; then rmdir "$old"; fi
 done
+case $1 in
+  *[!0-9]*) command -v "$1" >/dev/null || fail "$1: no such command" ;;
+esac
+# told now, and not after the recording
+(: > "$out.txt.part") 2>/dev/null || fail "$out.txt.part cannot be written: choose another OUT"
 mine=$tracing/instances/potadlab.script.$$
-mkdir $mine || fail "$mine cannot be made: be root"
-trap 'echo 0 > $mine/tracing_on; rmdir $mine' EXIT
+mkdir $mine || { rm -f "$out.txt.part"; fail "$mine cannot be made: be root"; }
+trap 'echo 0 > $mine/tracing_on; rmdir $mine; rm -f "$out.txt.part"' EXIT
 trap 'exit 130' INT TERM HUP
 [ -d $mine/events/kmem/mm_page_alloc ] || fail "no event kmem:mm_page_alloc in this kernel"
 cpus=0
@@ -58,7 +63,7 @@ trap 'exit 130' INT
 echo 0 > $mine/tracing_on
 # names and numbers of processes are nobody's business
 sed 's/^ *[^ #].*-[0-9][0-9]* .*\\[\\([0-9]*\\)\\] /task-0 [\\1] /' $mine/trace > "$out.txt.part" \\
-  || fail "$out.txt.part cannot be written"
+  || fail "$out.txt.part cannot be written: is the disk full?"
 lost=0
 for cpu in $mine/per_cpu/cpu*; do
   while IFS=: read -r name count; do
