@@ -10,7 +10,7 @@ from potadlab.bundled import dataset
 from potadlab.core.layout import Outcome
 from potadlab.core.raster import FREE
 from potadlab.dashboard import Dashboard, words
-from potadlab.dashboard.controls import OWN_FILE
+from potadlab.dashboard.controls import FASTEST, FASTEST_PICTURES, OWN_FILE
 from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
 from potadlab.kinds import KINDS
 from potadlab.session import Claimed, Step, Told
@@ -402,6 +402,60 @@ def test_every_colouring_paints_and_has_its_legend(dashboard, colouring):
     own = theme.legend_of(colouring, dashboard.stage.painter.shades.names)
     assert all(label in dashboard.controls.legend.value for _, label in own[-1:])
     dashboard.controls.colouring.value = theme.BY_SIZE
+
+
+def test_jumps_go_from_one_to_the_next_and_bookmarks_move_with_ops_by_hand(dashboard):
+    moments = dashboard.moments
+    dashboard.go(2000)
+    press(dashboard, "b")
+    dashboard.go(3000)
+    moments.mark.click()
+    moments.what.value = "bookmark"
+    dashboard.go(0)
+    for key, index in (("n", 2000), ("n", 3000), ("n", 3000), ("p", 2000), ("p", 2000)):
+        press(dashboard, key)
+        assert dashboard.index == index
+    assert "no bookmark before this moment (2 in all)" in dashboard.controls.message.value
+    assert dashboard.stage.canvas.noted.data["marker"].count("star") == 2
+    dashboard.go(2500)
+    dashboard.choose("potad", 1)
+    dashboard.fail()
+    assert moments.bookmarks == [2000, 3001]
+    moments.what.value = "failure"
+    dashboard.go(0)
+    moments.on.click()
+    assert dashboard.index == 2501
+    assert "failure 1 of 1" in dashboard.controls.message.value
+    assert "diamond" in dashboard.stage.canvas.noted.data["marker"]
+    dashboard.undo()
+    assert moments.bookmarks == [2000, 3000]
+    dashboard.go(2000)
+    moments.mark.click()
+    assert moments.bookmarks == [3000]
+    moments.opened()
+
+
+def test_a_click_on_the_strip_goes_there(dashboard):
+    seconds = dashboard.session.time_ns(dashboard.session.length) / 1e9
+    dashboard._hear(
+        {"type": "pointer", "what": "tap", "map": "strip", "x": seconds / 3, "y": 0.5, "delta": 0}
+    )
+    assert dashboard.index == dashboard.session.index_at(int(seconds / 3 * 1e9))
+
+
+def test_as_fast_as_it_can_passes_the_whole_trace_in_so_many_pictures(dashboard):
+    dashboard.go(0)
+    dashboard.controls.speed.value = FASTEST
+    dashboard.play()
+    pictures = 0
+    while dashboard.playing:
+        before = dashboard.index
+        dashboard._moment()
+        pictures += 1
+        assert dashboard.index >= before
+    assert dashboard.index == dashboard.session.length
+    assert FASTEST_PICTURES <= pictures <= FASTEST_PICTURES + 2
+    dashboard.controls.speed.value = 1.0
 
 
 def test_the_map_lies_along_a_curve_and_back(dashboard):

@@ -12,10 +12,11 @@ from bokeh.layouts import column, row
 from ..kinds import KIND, KINDS
 from ..metrics.latency import Latency
 from ..session import Session
-from ..views import descriptors, latency, orders, theme, timeline
-from .maps import Maps
+from ..views import descriptors, latency, orders, strip, theme, timeline
+from .maps import Maps, wire
 
 SIDE_WIDTH = 300
+STRIP = "strip"  # what the page calls it
 POISON_COLOUR = KINDS[KIND["poison"]].colour
 
 
@@ -33,10 +34,15 @@ class Canvas(Maps):
     ) -> None:
         super().__init__(names, session.space.granule_bytes, key, pictures)
         self.session = session
-        seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
+        self._seconds = seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
         # a source may serve several figures, so one marker moves in all of them
         self.moment = timeline.source()
         self._free = _free(session, names)
+        self.noted = strip.source(strip.marks(session.ops[:0], {}, seconds))
+        self.strip = strip.draw(
+            strip.columns(session.ops, seconds), self.noted, seconds, self.moment
+        )
+        wire(self.strip, STRIP, key, ("tap", "pan"))
         self.orders = self._draw_orders(seconds)
         self.descriptors = self._draw_descriptors(seconds)
         self.latency = latency.draw(measured)
@@ -77,7 +83,12 @@ class Canvas(Maps):
             for name in self.names
         ]
         side = column(self.descriptors, self.latency, width=SIDE_WIDTH, sizing_mode="fixed")
-        return row(*pairs, side, sizing_mode="stretch_width")
+        shown = row(*pairs, side, sizing_mode="stretch_width")
+        return column(self.strip, shown, sizing_mode="stretch_width")
+
+    def note(self, where: Mapping[str, np.ndarray]) -> None:
+        """Mark notable ops on the strip: indices by what they are."""
+        self.noted.data = strip.marks(self.session.ops, where, self._seconds)
 
     @property
     def targets(self) -> list[str]:
@@ -87,7 +98,7 @@ class Canvas(Maps):
     def dress(self, light: bool) -> None:
         """Colours of the theme, in every figure."""
         super().dress(light)
-        for plot in (*self.orders.values(), self.descriptors, self.latency):
+        for plot in (self.strip, *self.orders.values(), self.descriptors, self.latency):
             theme.dress(plot, light)
 
     def write(self, images: list[bytes], seconds: float | None) -> None:

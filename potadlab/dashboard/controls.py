@@ -10,7 +10,9 @@ from . import words
 from .parts import box, button, choice, html, row, sized, tick
 
 OWN_FILE = "a file of my own ..."
-SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
+FASTEST = 0.0  # no speed: the whole trace in so many pictures, each as soon as the last is seen
+FASTEST_PICTURES = 240
 SLIDER_STEPS = 2000
 CLAIM_BYTES = tuple(4 * KIB << shift for shift in (0, 2, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18))
 ALIGN_BYTES = tuple(4 * KIB << shift for shift in range(0, 19, 2))
@@ -63,7 +65,8 @@ class Controls:
         self.play = button("play", "play", "Play", "80px")
         self.forward = button("step-forward", "one op forward")
         speeds = [(f"{speed:g} s per s", speed) for speed in SPEEDS]
-        self.speed = choice(speeds, 1.0, "Speed", "150px")
+        speeds.append(("as fast as it can", FASTEST))
+        self.speed = choice(speeds, 1.0, "Speed", "160px")
         self.time = widgets.FloatSlider(
             min=0,
             max=1,

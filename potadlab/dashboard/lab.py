@@ -23,9 +23,10 @@ from ..traces import Trace
 from ..units import format_size
 from ..views import regions, theme
 from . import words
-from .canvas import POISON_COLOUR, Canvas
-from .controls import OWN_FILE, SLIDER_STEPS, Controls
+from .canvas import POISON_COLOUR, STRIP, Canvas
+from .controls import FASTEST, FASTEST_PICTURES, OWN_FILE, SLIDER_STEPS, Controls
 from .maps import Mark, Shape
+from .moments import Moments
 from .painter import Painter, end_of_service
 from .panel import Panel
 from .seeking import RANGE_COLOUR, Seeker, place
@@ -43,10 +44,11 @@ _OUTLINES = [
     (_CHOSEN, "chosen block (dot: the address)"),
 ]
 _OWNER_LETTERS = 36  # of a name in the legend
-KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", *"0123456789"]
+KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", *"0123456789bnp"]
 _WORDS = (
     "Maps of memory. Keys: space plays and pauses, arrows step an op (with Shift 1000), "
-    "plus and minus zoom, 0 to 9 jump to tenths of the time, Escape drops the selection."
+    "plus and minus zoom, 0 to 9 jump to tenths of the time, n and p to the next and the previous "
+    "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
 )
 _MANY_OPS = 1000
 _LOG_LINES = 200
@@ -73,7 +75,7 @@ class Dashboard(Panel):
         self.index = 0
         self.playing = False
         self.placed: list[Place] = []
-        self._branches: list[tuple[str, list[Place]]] = []  # op added by hand, places before it
+        self._branches: list[tuple[str, list[Place], int]] = []  # op by hand, places before, index
         self.measured: list[Latency] = []
         self.log: list[str] = []
         self._allocators = tuple(allocators)
@@ -88,9 +90,9 @@ class Dashboard(Panel):
         self.controls = Controls(self._bundled, self._allocators, shown)
         self._set_stage(self.controls.figures)
         self.bridge.hot_keys, self.bridge.words = KEYS, _WORDS
-        self.seeker = Seeker(self)
+        self.seeker, self.moments = Seeker(self), Moments(self)
         self.worker = Worker(self._set_busy, self._failed)
-        finding = (self.seeker.text, self.seeker.next, self.seeker.select)
+        finding = (*self.seeker.widgets, *self.moments.widgets)
         self.root = self.controls.layout(finding, self.bridge)
         self._connect()
         self._say_block()
@@ -169,6 +171,7 @@ class Dashboard(Panel):
         self.session, self.measured = loaded
         self.selected, self.placed, self._branches, self.index = None, [], [], 0
         self.seeker.opened()
+        self.moments.opened()
         self.window = regions.whole(end_of_service(self.session), self.controls.lie.value)
         self._say_trace()
         self._show_path()
@@ -211,6 +214,7 @@ class Dashboard(Panel):
             self.stage.pictures,
         )
         canvas.label(self.window)
+        canvas.note(self.moments.found())
         self.stage.show(canvas, Painter(canvas))
         self._say_legend()
         self._mark()
@@ -284,6 +288,10 @@ class Dashboard(Panel):
     def _advance(self) -> None:
         """The moment that the clock has come to."""
         session, (clock_s, from_ns) = self._live(), self._played_from
+        if self.controls.speed.value == FASTEST:
+            from_ns += session.time_ns(session.length) // FASTEST_PICTURES
+            clock_s = time.monotonic()
+            self._played_from = clock_s, from_ns
         time_ns = from_ns + (time.monotonic() - clock_s) * self.controls.speed.value * 1e9
         self.index = max(session.index_at(int(time_ns)), self.index)
         if self.index >= session.length:
@@ -337,11 +345,22 @@ class Dashboard(Panel):
         elif key.isdigit():
             end_ns = self.session.time_ns(self.session.length)
             self.go(self.session.index_at(end_ns * int(key) // 10) if key != "0" else 0)
+        elif key in "np":
+            self.moments.jump(1 if key == "n" else -1)
+        elif key == "b":
+            self.moments.bookmark()
         elif key == "Escape":
             self.selected = None
             self.seeker.drop()
         else:
             super()._pressed(key, shift)
+
+    def _hear_pointer(self, message: dict[str, Any]) -> None:
+        if message["map"] != STRIP:
+            return super()._hear_pointer(message)
+        if self.session and not self.busy:
+            self.pause()
+            self.go(self.session.index_at(int(float(message["x"]) * 1e9)))
 
     def _pointer_panstart(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         if not self.seeker.begins(self._under(x, y), bool(message.get("shift"))):
@@ -433,7 +452,8 @@ class Dashboard(Panel):
         session, time_ns = self._live(), self._time_ns()
         if not session.undo():
             return self.say("nothing to undo: this is the untouched run", error=True)
-        what, self.placed = self._branches.pop()
+        what, self.placed, at = self._branches.pop()
+        self.moments.shifted(at, -1)
         self.index = session.index_at(time_ns)
         self._redraw()
         self.go(self.index)
@@ -442,7 +462,8 @@ class Dashboard(Panel):
 
     def _added(self, index: int, what: str, lines: list[str], places: list[Place]) -> None:
         session = self._live()
-        self._branches.append((what, self.placed))
+        self._branches.append((what, self.placed, index))
+        self.moments.shifted(index, 1)
         self.placed = [*self.placed, *places]
         self._redraw()
         self.go(index + 1)
