@@ -24,7 +24,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import ipywidgets
-from jupyter_bokeh import BokehModel
 
 import potadlab as pl
 from potadlab.views import ageing
@@ -52,7 +51,7 @@ out.pieces, file.potad.lookup(out.pieces[0].start + 5000)
 # %%
 device = pl.Space.ram("1GiB")
 aged = pl.age_swap(device, fill=0.9, turnovers=20)
-BokehModel(ageing.draw(aged))
+pl.lab.show(ageing.draw(aged))
 
 # %% [markdown]
 # The fuller the device, the harder. Up to 80 % in use POTAD serves every folio, while the clusters
@@ -62,11 +61,11 @@ BokehModel(ageing.draw(aged))
 
 # %%
 fills = (0.5, 0.8, 0.9, 0.95, 0.97, 0.99)
-BokehModel(ageing.draw_by_fill([pl.age_swap(device, fill) for fill in fills]))
+pl.lab.show(ageing.draw_by_fill([pl.age_swap(device, fill) for fill in fills]))
 
 # %%
 choose = ipywidgets.interact_manual(
-    lambda fill, seed: BokehModel(ageing.draw(pl.age_swap(device, fill, seed=seed))),
+    lambda fill, seed: pl.lab.show(ageing.draw(pl.age_swap(device, fill, seed=seed))),
     fill=ipywidgets.FloatSlider(value=0.99, min=0.5, max=0.99, step=0.01),
     seed=ipywidgets.IntText(value=1),
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .bundled import datasets
     from .kinds import Kind
     from .potad import Buddy, Potad
-    from .report import replay
+    from .report import age, replay
     from .session import Session
     from .swap import SwapFile
     from .traces import Snapshot, Trace, import_file
@@ -60,6 +60,7 @@ __all__ = [
     "SwapFile",
     "Trace",
     "UnknownName",
+    "age",
     "age_swap",
     "datasets",
     "generate",
@@ -78,6 +79,7 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "Space": ("potadlab.units", "Space"),
     "SwapFile": ("potadlab.swap", "SwapFile"),
     "Trace": ("potadlab.traces", "Trace"),
+    "age": ("potadlab.report", "age"),
     "age_swap": ("potadlab.ageing", "age_swap"),
     "datasets": ("potadlab.bundled", "datasets"),
     "generate": ("potadlab.workloads", "generate"),

@@ -361,7 +361,8 @@ def test_replay_table(replayed):
 
 def test_replay_json_has_the_promised_keys(replayed):
     found = replayed[1]
-    assert set(found) == {"potadlab", "machine", "trace", "space", "runs", "lookups"}
+    assert set(found) == {"potadlab", "machine", "loop", "trace", "space", "runs", "lookups"}
+    assert found["loop"] == "open"
     assert set(found["space"]) == {"bytes", "granule_bytes"}
     assert [run["allocator"] for run in found["runs"]] == ["potad", "buddy", "llfree", "recorded"]
     for run in found["runs"]:

@@ -24,10 +24,11 @@ def test_the_lower_or_the_higher_is_better_and_alike_is_none():
 
 def test_a_median_is_no_verdict_where_rounds_overlap():
     rounds = {"potad": [10.0, 11.0, 15.0], "buddy": [14.0, 16.0, 17.0]}
-    (found,) = compare._times(rounds)
+    found, _ = compare._times(rounds)
     assert found.values == {"potad": 11.0, "buddy": 16.0}
     assert found.best() == {"potad": "~"}
-    (clear,) = compare._times({**rounds, "potad": [10.0, 11.0, 13.0]})
+    clear, harness = compare._times({**rounds, "potad": [10.0, 11.0, 13.0], "null": [5.0]})
+    assert harness.values == {"potad": 5.0, "buddy": 5.0}
     assert clear.best() == {"potad": "*"}
     assert compare.spreads(clear) == {"potad": "10.0-13.0", "buddy": "14.0-17.0"}
 

@@ -10,6 +10,7 @@ import click
 
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
+from .ageing import age
 from .generating import generate
 from .opening import lab
 from .recording import record, snapshot
@@ -58,5 +59,7 @@ def program() -> None:
     """
 
 
-for _command in (replay, info, import_text, cut, diff, record, snapshot, generate, lab):
+for _command in (
+    replay, age, info, import_text, cut, diff, record, snapshot, generate, lab,
+):  # fmt: skip
     program.add_command(_command)

@@ -154,6 +154,19 @@ def progress() -> Iterator["Progress"]:
         yield lambda share, what: bar.update(task, description=what, completed=share)
 
 
+def show(*tables: Any) -> None:
+    """Print tables, as wide as the terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160  # a file or pipe has no edge to wrap at
+    for place, table in enumerate(tables):
+        if place:
+            console.print()
+        console.print(table)
+
+
 def compile_core(traces: Sequence[str] = ()) -> None:
     """Compile once per machine; `traces` that are none at all are told before."""
     from .. import warm

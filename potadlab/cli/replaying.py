@@ -104,13 +104,5 @@ def _check_names(
 
 
 def _show(runs: "list[Run]") -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or pipe has no edge to wrap at
     for run in runs:
-        console.print(run.table())
-        for further in filter(None, [run.distance_table(), run.lookup_table()]):
-            console.print()
-            console.print(further)
+        parts.show(*filter(None, [run.table(), run.distance_table(), run.lookup_table()]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ._jit import kernel
 from .bits import align_down, buddy_of, largest_order
+from .fragmentation import unusable_index
 from .layout import NONE, Outcome, Verb
 from .mapped import mapped
 
@@ -82,18 +83,6 @@ def count(census, ops, events, moves, named, poison, samples, order, unusable):
     while row < len(samples.at):
         _sample(census, samples, row)
         row += 1
-
-
-@kernel
-def unusable_index(free_blocks, order):
-    """1000 * free granules not in blocks of at least `order` / free granules (mm/vmstat.c)."""
-    free, suitable = np.int64(0), np.int64(0)
-    for k in range(len(free_blocks)):
-        granules = free_blocks[k] << k
-        free += granules
-        if k >= order:
-            suitable += granules
-    return (free - suitable) * 1000 // free if free else np.int64(1000)
 
 
 @kernel

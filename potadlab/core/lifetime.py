@@ -9,7 +9,7 @@ CLASSES = 4  # below 1 ms, below 100 ms, longer, and sites of which no block has
 _BORDERS_NS = (1_000_000, 100_000_000)
 WEIGHT = 8  # of the past against one lifetime more
 
-SITE = np.dtype([("mean_log2_ns", "f8"), ("gone", "i8")])
+SITE = np.dtype([("mean_log2", "f8"), ("gone", "i8")])
 
 
 @kernel
@@ -22,27 +22,25 @@ def predict(ops, site_of, sites, born, classes):
         op = ops[i]
         if op["verb"] == Verb.ALLOCATE:
             born[op["handle"]] = i
-            classes[i] = _class_of(sites[site_of[i]])
+            classes[i] = class_of(sites[site_of[i]], *_BORDERS_NS)
         elif op["verb"] == Verb.RELEASE and born[op["handle"]] != NONE:
             first = born[op["handle"]]
-            _learn(sites[site_of[first]], op["time_ns"] - ops[first]["time_ns"])
+            learn(sites[site_of[first]], op["time_ns"] - ops[first]["time_ns"])
 
 
 @kernel
-def _learn(site, lifetime_ns):
+def learn(site, lifetime):
     """A running geometric mean: one long life among many short ones tells little."""
     weight = min(site["gone"], np.int64(WEIGHT))
-    site["mean_log2_ns"] = (site["mean_log2_ns"] * weight + np.log2(lifetime_ns + 1.0)) / (
-        weight + 1
-    )
+    site["mean_log2"] = (site["mean_log2"] * weight + np.log2(lifetime + 1.0)) / (weight + 1)
     site["gone"] += 1
 
 
 @kernel
-def _class_of(site):
+def class_of(site, short, long):
+    """1 for lives below `short`, 2 below `long`, 3 for others, 4 where none has ended yet."""
     if site["gone"] == 0:
         return CLASSES
-    for place in range(len(_BORDERS_NS)):
-        if site["mean_log2_ns"] < np.log2(_BORDERS_NS[place]):
-            return place + 1
-    return len(_BORDERS_NS) + 1
+    if site["mean_log2"] < np.log2(short):
+        return 1
+    return 2 if site["mean_log2"] < np.log2(long) else 3

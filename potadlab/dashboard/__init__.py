@@ -1,6 +1,7 @@
-"""The lab in a notebook: `Dashboard(trace)`, and `Hand(potad, buddy)` for allocators by hand."""
+"""The lab in a notebook: `Dashboard(trace)`, `Hand(potad, buddy)` by hand, `show(figure)`."""
 
 from .hand import Hand
 from .lab import Dashboard
+from .stage import show
 
-__all__ = ["Dashboard", "Hand"]
+__all__ = ["Dashboard", "Hand", "show"]

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
-from bokeh.io import output_notebook
-from bokeh.resources import INLINE
 from IPython import get_ipython
 
 from ..errors import PotadError
 from ..views import regions
 from .bridge import Bridge
-from .stage import Stage
+from .stage import Stage, bring_bokeh
 
 
 class Panel(ABC):
@@ -37,7 +35,7 @@ class Panel(ABC):
 
     def _set_stage(self, box: ipywidgets.VBox) -> None:
         """Make ready to show figures in `box`."""
-        output_notebook(INLINE, hide_banner=True)  # before any BokehModel, or the page has no Bokeh
+        bring_bokeh()
         self.bridge = Bridge(uuid.uuid4().hex, self._hear)
         self.stage = Stage(box, self.bridge, self._moment, self._failed)
 

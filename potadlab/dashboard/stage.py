@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import ipywidgets
+from bokeh.io import output_notebook
+from bokeh.resources import INLINE
 from jupyter_bokeh import BokehModel
 
 from .bridge import Bridge
@@ -42,6 +44,17 @@ class Figures(BokehModel):
     def close(self) -> None:
         if self.comm is not None:
             super().close()
+
+
+def bring_bokeh() -> None:
+    """Give the page Bokeh's code, of this installation; before any figure, or it shows an error."""
+    output_notebook(INLINE, hide_banner=True)
+
+
+def show(drawn: Any) -> Figures:
+    """A Bokeh figure or layout as a widget: end a cell with it, or put it beside controls."""
+    bring_bokeh()
+    return Figures(drawn)
 
 
 class Stage:

@@ -17,10 +17,12 @@ from ..runs import chosen
 from ..session import Session
 from ..units import MIB, format_size
 from . import table
+from .timing import NULL
 
 COLUMNS = 80
 _METRIC_COLUMNS, _PER_TABLE = 30, 4
 BETTER, UNCLEAR = "*", "~"
+HARNESS = "  of it the harness"
 FOOT = (
     f"{BETTER} better; {UNCLEAR} best median, but its rounds overlap another's. "
     "Times: ns per op, median of the rounds, harness included. Bytes at the end of the trace."
@@ -99,11 +101,14 @@ def _bytes(found: dict[str, int], part: str) -> float | None:
 
 
 def _times(rounds: Rounds) -> list[Metric]:
-    if not rounds:
+    asked = {name: found for name, found in rounds.items() if name != NULL}
+    if not asked:
         return []
-    medians: dict[str, float | None] = {name: median(found) for name, found in rounds.items()}
-    spread = {name: (min(found), max(found)) for name, found in rounds.items()}
-    return [Metric("ns per op", medians, "{:.1f}".format, spread=spread)]
+    medians: dict[str, float | None] = {name: median(found) for name, found in asked.items()}
+    spread = {name: (min(found), max(found)) for name, found in asked.items()}
+    harness: dict[str, float | None] = dict.fromkeys(asked, median(rounds.get(NULL, [0.0])))
+    write = "{:.1f}".format
+    return [Metric("ns per op", medians, write, spread=spread), Metric(HARNESS, harness, write)]
 
 
 def _free(session: Session, name: str, index: int) -> tuple[float, float]:

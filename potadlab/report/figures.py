@@ -28,6 +28,7 @@ def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[st
     return {
         "potadlab": __version__,
         "machine": machine(),
+        "loop": "open",
         "trace": session.trace.info(),
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
         "runs": [

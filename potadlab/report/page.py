@@ -37,8 +37,15 @@ def html_page(runs: "Sequence[Run]", progress: Callable[[float, str], None] | No
         sections.append(_section(run, moments))
     title = ", ".join(run.session.trace.name for run in runs)
     head = Resources(mode="inline", components=["bokeh", "bokeh-widgets"]).render()
-    body = "\n".join(sections)
-    return _PAGE.format(title=escape(title), head=head, body=body, foot=escape(_foot()))
+    return whole(title, f"a replay of {title}", head, "\n".join(sections))
+
+
+def whole(title: str, headline: str, head: str, body: str) -> str:
+    """A page of this body; title and headline are plain text."""
+    foot = escape(_foot())
+    return _PAGE.format(
+        title=escape(title), headline=escape(headline), head=head, body=body, foot=foot
+    )
 
 
 def moments_of(maps: int) -> int:
@@ -65,17 +72,17 @@ def _section(run: "Run", moments: int) -> str:
     script, divs = components(plots)
     return _SECTION.format(
         headline=escape(table.headline(session)),
-        runs=_html_table(table.run_rows(session, run.times)),
+        runs=html_table(table.run_rows(session, run.times)),
         caption=escape(table.caption(run.session, run.times)),
         moments=len(indices),
         legend=_keys(_legend(session)),
         kinds=_keys(_kinds(session)),
         slider=divs["slider"],
-        maps="".join(_card(divs[name]) for name in maps),
-        figures="".join(_card(divs[name]) for name in others),
+        maps="".join(card(divs[name]) for name in maps),
+        figures="".join(card(divs[name]) for name in others),
         distances=_distances(session),
         lookup_note=escape(table.LOOKUP_CAPTION),
-        lookups=_html_table(table.lookup_rows(run.latencies)),
+        lookups=html_table(table.lookup_rows(run.latencies)),
         script=script,
     )
 
@@ -87,7 +94,7 @@ def _distances(session: Session) -> str:
     return (
         f"<h3>{escape(table.DISTANCE_TITLE)}</h3>\n"
         f'<p class="note">{escape(table.DISTANCE_CAPTION)}</p>\n'
-        + _html_table(table.distance_rows(session))
+        + html_table(table.distance_rows(session))
     )
 
 
@@ -199,11 +206,11 @@ def _keys(rows: list[tuple[str, str]]) -> str:
     )
 
 
-def _card(div: str) -> str:
+def card(div: str) -> str:
     return f'<div class="card">{div}</div>'
 
 
-def _html_table(rows: table.Rows) -> str:
+def html_table(rows: table.Rows) -> str:
     heads, lines = rows
     top = "".join(f"<th>{escape(head)}</th>" for head in heads)
     body = "".join(
@@ -269,7 +276,7 @@ th:first-child, td:first-child {{ text-align: left; }}
 {head}
 </head>
 <body>
-<h1>potadlab: a replay of {title}</h1>
+<h1>potadlab: {headline}</h1>
 {body}
 <p class="note">{foot}</p>
 </body>

@@ -150,23 +150,23 @@ def distance_rows(session: Session) -> Rows:
 
 
 def distance_table(session: Session) -> Table:
-    return _table(DISTANCE_TITLE, distance_rows(session), DISTANCE_CAPTION)
+    return table_of(DISTANCE_TITLE, distance_rows(session), DISTANCE_CAPTION)
 
 
 def run_table(session: Session, times: figures.Times) -> Table:
-    return _table(headline(session), run_rows(session, times), caption(session, times))
+    return table_of(headline(session), run_rows(session, times), caption(session, times))
 
 
 def lookup_table(latencies: list[Latency]) -> Table:
     title = "From an address to kind, order and owner"
-    return _table(title, lookup_rows(latencies), LOOKUP_CAPTION)
+    return table_of(title, lookup_rows(latencies), LOOKUP_CAPTION)
 
 
 def info_table(trace: Trace) -> Table:
     """What `potadlab info` prints: one line per count, in the words of its JSON."""
     found = trace.info()
     rows = [[name, str(value)] for name, value in _flat(found)]
-    return _table(f"{trace.name}: {trace.events:,} events", (["count", "value"], rows))
+    return table_of(f"{trace.name}: {trace.events:,} events", (["count", "value"], rows))
 
 
 def difference_table(found: Difference) -> Table:
@@ -175,7 +175,7 @@ def difference_table(found: Difference) -> Table:
         [one.what, *(_number(value) for value in one.values), one.ratio_words] for one in found.rows
     ]
     names = (f"{found.names[0]} (A)", f"{found.names[1]} (B)")
-    return _table(f"{names[0]} and {names[1]}", (["", "A", "B", "B / A"], rows), found.caption)
+    return table_of(f"{names[0]} and {names[1]}", (["", "A", "B", "B / A"], rows), found.caption)
 
 
 def _number(value: float | None) -> str:
@@ -195,7 +195,7 @@ def _flat(found: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
     return flat
 
 
-def _table(title: str, rows: Rows, caption: str = "") -> Table:
+def table_of(title: str, rows: Rows, caption: str = "") -> Table:
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
     table.caption, table.caption_justify = escape(caption) or None, "left"
     for place, head in enumerate(rows[0]):

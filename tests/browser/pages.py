@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 
+FIGURE = ".potadlab .bk-Figure"
 NOISE = re.compile("favicon")
 
 
@@ -115,8 +116,8 @@ class Page:
             self.python(f"{model}.id"),
         )
 
-    def open(self, address: str) -> None:
-        """Open a notebook and run it from top to bottom."""
+    def open(self, address: str, figure: str = FIGURE) -> None:
+        """Open a notebook and run it from top to bottom, until it shows a figure."""
         self.page.goto(address)
         self.page.wait_for_function(
             "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
@@ -124,7 +125,7 @@ class Page:
         )
         self.page.evaluate("window.jupyterapp.shell.collapseLeft()")
         self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        self.page.wait_for_selector(".potadlab .bk-Figure")
+        self.page.wait_for_selector(figure)
 
     def outputs(self) -> list[dict]:
         """Outputs of all cells of the notebook."""
@@ -134,7 +135,7 @@ class Page:
         )
 
 
-def opened(lab, browser, name: str, code: str) -> Page:
+def opened(lab, browser, name: str, code: str, figure: str = FIGURE) -> Page:
     """A page of its own with a notebook of one cell, run; the workspace's name takes no dot."""
     cell = nbformat.v4.new_code_cell(code)
     cell.metadata["jupyter"] = {"source_hidden": True}
@@ -142,7 +143,7 @@ def opened(lab, browser, name: str, code: str) -> Page:
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)"}
     nbformat.write(book, lab.folder / f"{name}.ipynb")
     shown = Page(browser.new_page())
-    shown.open(lab.address(f"{name}.ipynb"))
+    shown.open(lab.address(f"{name}.ipynb"), figure)
     return shown
 
 
