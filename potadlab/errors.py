@@ -51,3 +51,7 @@ class UnknownName(PotadError):
 
 class BadKind(PotadError):
     """A kind that cannot be registered."""
+
+
+class Cancelled(PotadError):
+    """Work that someone stopped; all is as it was before."""

@@ -133,6 +133,18 @@ class Session:
         self.progress(1.0, "replayed")
         self.ops, self.handles, self.runs = ops, handles, runs
 
+    def join(self, name: str) -> None:
+        """Replay in one more allocator, ops added by hand included; UnknownName, BadSpace."""
+        if name in self.names:
+            return
+        _check_names([name])
+        _check_space(self.trace, self.space, [name], self.space != self.trace.space)
+        self.progress(0.0, f"replaying in {name}")
+        case = Case(self.space, self.ops, self.start, self.handles)
+        self.runs = {**self.runs, name: run_allocator(name, case)}
+        self.names = [*self.names, name]
+        self.progress(1.0, "replayed")
+
     # ---- moments ----
 
     @property
@@ -291,6 +303,24 @@ class Session:
         ops = np.insert(self.ops, index, op)
         self._replay(ops, max(self.handles, int(op["handle"]) + 1))
         self._added.append(added)
+
+    def extend_all(self, ops: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Put ops in one after the other, each after so many as there then are; replay once."""
+        made, handles, added = self.ops, self.handles, list(self._added)
+        for index, op in ops:
+            added.append(_Added(index, handles))
+            made = np.insert(made, index, op)
+            handles = max(handles, int(op["handle"]) + 1)
+        self._replay(made, handles)
+        self._added = added
+
+    def by_hand(self) -> list[tuple[int, np.ndarray]]:
+        """What `extend_all` takes to come to these ops from the untouched run."""
+        ops, found = self.ops, []
+        for added in reversed(self._added):
+            found.append((added.index, ops[added.index]))
+            ops = np.delete(ops, added.index)
+        return found[::-1]
 
     def undo(self) -> bool:
         """Take the op added last by hand out again and replay; False if there is none."""

@@ -71,5 +71,5 @@ def test_text_fits_80_columns_and_markdown_has_no_markup_from_names(session):
     markdown = compare.as_markdown(session, found, 4)
     assert "a\\|b&lt;script&gt;" in markdown
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
-    assert {len(row.replace("\\|", "").split("|")) for row in rows} == {4}
+    assert {len(row.replace("\\|", "").split("|")) for row in rows} == {5}
     assert len(rows) == len(found) + 1 + 2

@@ -16,7 +16,17 @@ from potadlab.core.raster import FREE, HOLE, OUTSIDE, POISON
 from potadlab.kinds import KIND, KINDS
 from potadlab.metrics import latency as timing
 from potadlab.runs import Case, run_allocator
-from potadlab.views import curve, descriptors, latency, orders, regions, strip, theme, timeline
+from potadlab.views import (
+    curve,
+    descriptors,
+    difference,
+    latency,
+    orders,
+    regions,
+    strip,
+    theme,
+    timeline,
+)
 from potadlab.views.regions import HEIGHT, WIDTH, Window
 
 EVERYTHING = np.array([[0, 1 << 20]], np.int64)
@@ -223,6 +233,39 @@ def test_one_unmovable_page_shows_in_gigabytes_of_movable_ones_if_the_worst_is_a
     anon, slab = (theme.FIRST_KIND + KIND[name] for name in ("anon", "slab"))
     assert images[0][0, :3].tolist() == [anon, anon, FREE]
     assert images[1][0, :3].tolist() == [anon, slab, FREE]
+
+
+# ---- differences ----
+
+
+@given(st.data())
+def test_granules_in_use_of_each_cell_are_those_that_a_twin_counts(data):
+    rows, taken = [], np.zeros(4096, np.int64)
+    for start, order in data.draw(
+        st.lists(st.tuples(st.integers(0, 127), st.integers(0, 5)), max_size=20)
+    ):
+        span = slice(start << 5, (start << 5) + (1 << order))
+        if not taken[span].any():
+            taken[span] = 1
+            rows.append((start << 5, order, "slab"))
+    live = blocks(*sorted(rows))
+    first, per_cell = data.draw(st.sampled_from([(0, 2), (64, 1), (32, 16), (96, 3)]))
+    window = Window(first, per_cell, 32, 2)
+    held = np.pad(taken, (0, 4096))[first : first + 64 * per_cell].reshape(64, per_cell)
+    assert difference.used(live, window).tolist() == held.sum(axis=1).tolist()
+
+
+def test_a_map_of_differences_says_who_has_what():
+    window = Window(0, 8, 256, 200)
+    one = blocks((0, 3, "slab"), (8, 3, "anon"), (16, 0, "anon"), (24, 2, "anon"))
+    other = blocks((8, 3, "slab"), (32, 3, "slab"), (40, 1, "slab"), (48, 0, "poison"))
+    ranges = np.array([[0, 64]], np.int64)
+    found = difference.columns(one, other, ranges, 100, window)["image"][0][0, :14].tolist()
+    both = theme.BOTH_USE
+    assert found[:7] == [both + 2, both, both + 1, both + 2, both - 2, both - 1, FREE]
+    assert (found[7], found[8], found[13]) == (FREE, HOLE, OUTSIDE)
+    swapped = difference.columns(other, one, ranges, 100, window)["image"][0][0, :6].tolist()
+    assert swapped == [2 * both - index for index in found[:6]]
 
 
 def test_labels_are_sizes_where_exact_and_addresses_elsewhere():

@@ -159,6 +159,18 @@ class Keyboard {
   }
 }
 
+async function draw(model, form) {
+  // All figures as one picture, by Bokeh's own export; its bytes go to the kernel.
+  try {
+    const target = model.get("targets")[0];
+    const shown = [...Bokeh.index].filter((view) => view.model.document?.get_model_by_id(target));
+    const blob = await shown[shown.length - 1].export(form, true).to_blob();
+    model.send({ type: "picture", form, error: "" }, undefined, [await blob.arrayBuffer()]);
+  } catch (error) {
+    model.send({ type: "picture", form, error: String(error) });
+  }
+}
+
 async function receive(model, pointer, message, buffers) {
   if (message.type === "frame") {
     message.parts.forEach((part, i) => write(part, buffers[i]));
@@ -166,6 +178,8 @@ async function receive(model, pointer, message, buffers) {
     model.send({ type: "shown", number: message.number });
   } else if (message.type === "tip") {
     pointer.told(message.lines);
+  } else if (message.type === "picture") {
+    await draw(model, message.form);
   }
 }
 

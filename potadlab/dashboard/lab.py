@@ -10,21 +10,26 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import ipywidgets as widgets
 import numpy as np
 
 from ..bundled import datasets
 from ..core._jit import CACHE_DIR
+from ..core.layout import Verb
+from ..errors import BadTrace, Cancelled
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
 from ..session import Claimed, Session
 from ..traces import Trace
 from ..units import format_size
 from ..views import regions, theme
-from . import words
+from . import saved, words
 from .canvas import POISON_COLOUR, STRIP, Canvas
+from .comparing import SHOWN_MAX, Comparing
 from .controls import FASTEST, FASTEST_PICTURES, OWN_FILE, SLIDER_STEPS, Controls
+from .keeping import Keeping
 from .maps import Mark, Shape
 from .moments import Moments
 from .painter import Painter, end_of_service
@@ -58,6 +63,16 @@ Moment = tuple[int, regions.Window, str, bool]  # ops done, what is shown, how; 
 Place = tuple[str, int, int, int]  # allocator, claimed at (ns), start and size in bytes
 
 
+class Part(Protocol):
+    """What stands in a tab: `opened` for other ops, `moved` for another moment, in front only."""
+
+    title: str
+    root: widgets.Widget
+
+    def opened(self) -> None: ...
+    def moved(self) -> None: ...
+
+
 class Dashboard(Panel):
     """Memory of a recorded machine in several allocators, to play, to fail and to claim from.
 
@@ -78,6 +93,7 @@ class Dashboard(Panel):
         self._branches: list[tuple[str, list[Place], int]] = []  # op by hand, places before, index
         self.measured: list[Latency] = []
         self.log: list[str] = []
+        self._cancelled = False
         self._allocators = tuple(allocators)
         self._played_from = (0.0, 0)  # clock in s, time_ns
         self._set_s = 0.0  # where we put the slider
@@ -93,7 +109,11 @@ class Dashboard(Panel):
         self.seeker, self.moments = Seeker(self), Moments(self)
         self.worker = Worker(self._set_busy, self._failed)
         finding = (*self.seeker.widgets, *self.moments.widgets)
-        self.root = self.controls.layout(finding, self.bridge)
+        self.comparing = Comparing(self)
+        self.keeping = Keeping(self)
+        self.parts: tuple[Part, ...] = (self.comparing, self.keeping)
+        tabs = [(part.title, part.root) for part in self.parts]
+        self.root = self.controls.layout(finding, tabs, self.bridge)
         self._connect()
         self._say_block()
         self._say_log()
@@ -133,12 +153,21 @@ class Dashboard(Panel):
         for widget in self.controls.files:
             widget.disabled = busy
         self._enable_by_hand()
-        self.controls.progress.layout.display = "" if busy else "none"
+        self._cancelled = False
+        for widget in (self.controls.progress, self.controls.cancel):
+            widget.layout.display = "" if busy else "none"
         self.controls.progress.value = 0
         self.say(what)
 
+    def cancel(self) -> None:
+        """Stop the work that goes on, at its next step."""
+        self._cancelled = True
+        self.say("stopping at the next step ...")
+
     def _progress(self, share: float, what: str) -> None:
-        """Called from the thread."""
+        """Called from the thread; where someone has pressed Cancel, the work ends here."""
+        if self._cancelled:
+            raise Cancelled("cancelled: all is as it was before")
         self.worker.from_thread(self._show_progress, share, what)
 
     def _show_progress(self, share: float, what: str) -> None:
@@ -157,15 +186,47 @@ class Dashboard(Panel):
     def open(self, trace: "Trace | str | Path") -> None:
         """Read and replay a trace (object, path or bundled name); on an error keep the last."""
         name = trace if isinstance(trace, str | Path) else trace.name
+        if isinstance(trace, str | Path) and str(trace).endswith(saved.SUFFIX):
+            return self._work(f"opening {name}", lambda: self._load_saved(trace), self._show_saved)
         self._work(f"opening {name}", lambda: self._load(trace), self._show)
 
+    def _load_saved(self, trace: str | Path) -> tuple[saved.Saved, tuple[Session, list[Latency]]]:
+        path = Path(trace).expanduser()
+        found = saved.read(path)
+        session = self._replayed(found.trace, found.allocators)
+        added = saved.ops_of(session, found, path)
+        if added:
+            session.extend_all(added)
+        return found, (session, _measured(session))
+
+    def _show_saved(self, loaded: tuple[saved.Saved, tuple[Session, list[Latency]]]) -> None:
+        found, fresh = loaded
+        for name in fresh[0].names:
+            if name not in self.controls.allocators:
+                self.controls.add_allocator(name, False)
+                self._watch_box(name)
+        self._show(fresh)
+        self._branches = [
+            (f"op {Verb(int(op['verb'])).name.lower()} of the saved session", [], index)
+            for index, op in fresh[0].by_hand()
+        ]
+        try:
+            self.keeping.show(found)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadTrace(f"what the session looked at is not understood: {error}") from None
+        finally:
+            self._quiet = False
+
     def _load(self, trace: "Trace | str | Path") -> tuple[Session, list[Latency]]:
+        session = self._replayed(trace, self._allocators)
+        self._progress(1.0, "measuring lookups")
+        return session, _measured(session)
+
+    def _replayed(self, trace: "Trace | str | Path", allocators: Sequence[str]) -> Session:
         if isinstance(trace, str | Path):
             path = self._bundled.get(str(trace)) or Path(trace).expanduser()
             trace = Trace.read(path, progress=self._progress)
-        session = Session(trace, self._allocators, progress=self._progress)
-        self._progress(1.0, "measuring lookups")
-        return session, _measured(session)
+        return Session(trace, allocators, progress=self._progress)
 
     def _show(self, loaded: tuple[Session, list[Latency]]) -> None:
         self.session, self.measured = loaded
@@ -178,6 +239,10 @@ class Dashboard(Panel):
         self.controls.enable(True)
         self.controls.offer_sizes(self.session.space.granule_bytes)
         self._set_slider_range()
+        for name, box in self.controls.allocators.items():
+            box.layout.display = "" if name in self.session.names else "none"
+        for part in self.parts:
+            part.opened()
         self._redraw()
         self.go(0)
         name = self.session.trace.name
@@ -200,7 +265,14 @@ class Dashboard(Panel):
     def names(self) -> list[str]:
         """Allocators whose maps are shown."""
         boxes = self.controls.allocators
-        return [name for name in self._live().names if boxes[name].value]
+        return [name for name in self._live().names if name in boxes and boxes[name].value]
+
+    def _redraw_here(self) -> None:
+        """New figures at the same moment."""
+        if self.session and not self.busy:
+            self.pause()
+            self._redraw()
+            self.go(self.index)
 
     def _redraw(self) -> None:
         """New figures: for another session, other maps, or a run that has changed."""
@@ -212,6 +284,7 @@ class Dashboard(Panel):
             self.bridge.key,
             self.light,
             self.stage.pictures,
+            self.comparing.difference.value,
         )
         canvas.label(self.window)
         canvas.note(self.moments.found())
@@ -321,8 +394,15 @@ class Dashboard(Panel):
         self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
         self._quiet = False
 
+    def _hear_picture(self, message: dict[str, Any]) -> None:
+        made = bytes(message["buffers"][0]) if message["buffers"] else b""
+        self.keeping.picture(str(message["form"]), made, str(message["error"]))
+
     def _end(self) -> int:
         return self._painter().end
+
+    def _end_of(self, session: Session) -> int:
+        return end_of_service(session)
 
     def _looked(self) -> None:
         assert self.window
@@ -381,6 +461,8 @@ class Dashboard(Panel):
         assert self.window
         if self.busy:
             return []
+        if pair := self._pair(name):
+            return [line for one in pair for line in (f"{one}:", *self._tip(one, granule))]
         wide = self.window.granules_per_cell
         cell = self._painter().cell(name, self.index, granule // wide * wide, wide)
         if not cell.blocks and not cell.failed:
@@ -403,8 +485,13 @@ class Dashboard(Panel):
     def _tapped(self, name: str, granule: int) -> None:
         assert self.window
         self.pause()
+        name = (self._pair(name) or (name,))[0]
         wide = self.window.granules_per_cell
         self.choose(name, self._painter().cell(name, self.index, granule, wide).granule)
+
+    def _pair(self, name: str) -> tuple[str, str] | None:
+        """The two allocators of a map of differences."""
+        return self._canvas().pair if name not in self._live().names else None
 
     def choose(self, name: str, granule: int) -> None:
         """Pause, and show the block that holds a granule."""
@@ -455,6 +542,8 @@ class Dashboard(Panel):
         what, self.placed, at = self._branches.pop()
         self.moments.shifted(at, -1)
         self.index = session.index_at(time_ns)
+        for part in self.parts:
+            part.opened()
         self._redraw()
         self.go(self.index)
         self._note([f"undone: {what}"])
@@ -462,6 +551,8 @@ class Dashboard(Panel):
 
     def _added(self, index: int, what: str, lines: list[str], places: list[Place]) -> None:
         session = self._live()
+        for part in self.parts:
+            part.opened()
         self._branches.append((what, self.placed, index))
         self.moments.shifted(index, 1)
         self.placed = [*self.placed, *places]
@@ -483,6 +574,7 @@ class Dashboard(Panel):
             return
         canvas = self._canvas()
         self._say_block()
+        self._say_part()
         for name in canvas.names:
             canvas.mark(name, self.window, self._shapes(name), self._points(name))
 
@@ -500,8 +592,16 @@ class Dashboard(Panel):
             if allocator == name and since_ns <= now_ns
         ]
 
+    def _say_part(self) -> None:
+        """The part whose tab is in front follows the moment; the others when they are called."""
+        at = self.controls.tabs.selected_index
+        if self.session and not self.busy and not self.playing and at:
+            self.parts[at - 1].moved()
+
     def _shapes(self, name: str) -> list[Shape]:
         session, unit = self._live(), self._live().space.granule_bytes
+        if name not in session.names:
+            return self.seeker.shapes()
         shapes = [(granule, granules, _PLACED) for granule, granules in self._places(name)]
         shapes += self.seeker.shapes()
         if self.selected and self.selected[0] == name:
@@ -511,6 +611,8 @@ class Dashboard(Panel):
         return shapes
 
     def _points(self, name: str) -> list[Mark]:
+        if name not in self._live().names:
+            return []
         marks = self.seeker.marks(name)
         marks += [(at, "inverted_triangle", _PLACED) for at, _ in self._places(name)]
         if self.selected:
@@ -551,6 +653,9 @@ class Dashboard(Panel):
         rest = theme.legend_map(colouring, self.light)
         owners = [words.short(owner, _OWNER_LETTERS) for owner in self._painter().shades.names]
         own = theme.legend_of(colouring, owners)
+        pair = self._canvas().pair
+        if pair:
+            rest = [*rest, *theme.legend_difference(*pair)]
         self.controls.legend.value = (
             words.keys("Block size", theme.legend_sizes(unit))
             + (words.keys(colouring.capitalize(), own) if own else "")
@@ -608,6 +713,7 @@ class Dashboard(Panel):
             controls.claim: self.claim,
             controls.undo: self.undo,
             controls.open: self._open_path,
+            controls.cancel: self.cancel,
         }
         for button, act in clicks.items():
             button.on_click(lambda _button, act=act: self._act(act))
@@ -618,10 +724,13 @@ class Dashboard(Panel):
         controls.lie.observe(lambda _change: self._act(self._lay), "value")
         controls.trace.observe(lambda _change: self._act(self._pick), "value")
         controls.path.observe(lambda _change: self._act(self._open_path), "value")
-        for box in controls.allocators.values():
-            box.observe(
-                lambda change: self._act(lambda: self._choose_maps(change["owner"])), "value"
-            )
+        for name in controls.allocators:
+            self._watch_box(name)
+        controls.tabs.observe(lambda _change: self._act(self._say_part), "selected_index")
+
+    def _watch_box(self, name: str) -> None:
+        box = self.controls.allocators[name]
+        box.observe(lambda change: self._act(lambda: self._choose_maps(change["owner"])), "value")
 
     def _respeed(self) -> None:
         self._played_from = time.monotonic(), self._time_ns()
@@ -646,9 +755,9 @@ class Dashboard(Panel):
 
     def _choose_maps(self, box: Any) -> None:
         self.pause()
-        if not self.names:  # the last map stays
+        if not 0 < len(self.names) <= SHOWN_MAX:  # the last map stays, a fifth has no room
             self._quiet = True
-            box.value = True
+            box.value = not box.value
             self._quiet = False
             return
         self._redraw()

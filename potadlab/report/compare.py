@@ -6,7 +6,7 @@ rounds of the best do not overlap those of any other.  `recorded` is what happen
 
 import html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -36,7 +36,7 @@ class Metric:
     """One row: a value for each allocator (None: it has none), and which is better."""
 
     name: str
-    values: dict[str, float | None]
+    values: Mapping[str, float | None]
     write: Callable[[float], str]
     high: bool = False  # the higher, the better
     spread: dict[str, tuple[float, float]] = field(default_factory=dict)

@@ -18,7 +18,11 @@ def measure(
     session: Session, progress: Callable[[float, str], None], rounds: int = ROUNDS, seed: int = 1
 ) -> dict[str, dict[str, float]]:
     """ns per op of each allocator, as {"median", "best", "null"}; empty for a trace without ops."""
-    ns = in_rounds(session, progress, rounds, seed)
+    return summary(session, in_rounds(session, progress, rounds, seed))
+
+
+def summary(session: Session, ns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Of the rounds of `in_rounds`, what `measure` tells."""
     return {
         name: {
             "median": round(statistics.median(ns[name]), 2),
