@@ -53,6 +53,16 @@ def test_metrics_of_a_moment_are_those_of_its_blocks(session):
             taken[block["granule"] : block["granule"] + (1 << block["order"])] = True
         usable = sum(not taken[first : first + 512].any() for first in (0, 512)) * 512
         free = np.count_nonzero(~taken)
+        largest = max(
+            (
+                1 << order
+                for order in range(11)
+                for first in range(0, 1024, 1 << order)
+                if not taken[first : first + (1 << order)].any()
+            ),
+            default=0,
+        )
+        assert found["largest free block now"].values[name] == 4096 * largest
         assert found["unusable for 2 MiB, now"].values[name] == pytest.approx(1 - usable / free)
     refused = found["requests refused"].values
     assert refused == {name: session.runs[name].refused for name in session.names}

@@ -45,13 +45,13 @@ class Metric:
         """A mark for each allocator that is better than another; none where all are alike."""
         known = {name: value for name, value in self.values.items() if value is not None}
         rivals = {name: value for name, value in known.items() if not _is_record(name)}
-        if len(set(rivals.values())) < 2:
-            return {}
-        top = (max if self.high else min)(rivals.values())
+        if len({self.write(value) for value in rivals.values()}) < 2:
+            return {}  # a difference that nobody sees is none
+        top = self.write((max if self.high else min)(rivals.values()))
         return {
             name: UNCLEAR if self._overlaps(name, rivals) else BETTER
             for name, value in rivals.items()
-            if value == top
+            if self.write(value) == top
         }
 
     def _overlaps(self, name: str, rivals: dict[str, float]) -> bool:
