@@ -20,7 +20,7 @@ from .bundled import notebooks
 from .errors import PotadError
 from .files import write
 
-LAB = "lab.ipynb"
+LAB, LIVE = "lab.ipynb", "live.ipynb"
 _EXTENSIONS = Path(__file__).parent / "labextension"
 _PORTS_TRIED = 100
 _PORT_FIRST = 8888  # Jupyter's own habit
@@ -31,8 +31,8 @@ def user_folder() -> Path:
     return Path(platformdirs.user_data_dir("potadlab", appauthor=False))
 
 
-def open_lab(port: int | None, browser: bool) -> None:
-    """Serve the lab until it is stopped; print its address first.
+def open_lab(port: int | None, browser: bool, notebook: str = LAB) -> None:
+    """Serve the lab until it is stopped, open at a notebook; print its address first.
 
     Raises PotadError if the port is taken or the user's folder cannot be written.
     """
@@ -51,10 +51,10 @@ def open_lab(port: int | None, browser: bool) -> None:
     os.environ["JUPYTER_PATH"] = os.pathsep.join(
         filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])
     )
-    url = f"http://127.0.0.1:{port}/lab/tree/{LAB}?token={token}"
+    url = f"http://127.0.0.1:{port}/lab/tree/{notebook}?token={token}"
     sys.stderr.write(f"In a few seconds the lab opens at\n    {url}\nStop it with Ctrl-C, twice.\n")
     sys.stderr.flush()
-    _serve(server_arguments(folder, port, browser))
+    _serve(server_arguments(folder, port, browser, notebook))
 
 
 def _serve(arguments: list[str]) -> None:
@@ -64,14 +64,14 @@ def _serve(arguments: list[str]) -> None:
     LabApp.launch_instance(arguments)
 
 
-def server_arguments(folder: Path, port: int, browser: bool) -> list[str]:
+def server_arguments(folder: Path, port: int, browser: bool, notebook: str = LAB) -> list[str]:
     """JupyterLab's arguments: localhost only, quiet, the notebook runs when the page opens."""
     arguments = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={folder}",
-        f"--LabApp.default_url=/lab/tree/{LAB}",
+        f"--LabApp.default_url=/lab/tree/{notebook}",
         f"--LabApp.workspaces_dir={folder.parent / 'workspaces'}",
         f"--LabApp.extra_labextensions_path={_EXTENSIONS}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",

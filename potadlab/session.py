@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core.allocators import ALLOCATORS
+from .core.allocators import ALLOCATORS, USUAL
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
@@ -102,7 +102,7 @@ class Session:
     def __init__(
         self,
         trace: Trace,
-        allocators: Sequence[str] = ("potad", "buddy", "recorded"),
+        allocators: Sequence[str] = USUAL,
         *,
         space: Space | None = None,
         progress: Progress | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import bundled
 from .core._jit import CACHE_DIR, DISABLED
-from .core.allocators import ALLOCATORS
+from .core.allocators import USUAL
 from .core.raster import USED, rasterise
 from .metrics import latency
 from .runs import Case, replay_seconds, run_allocator
@@ -27,13 +27,15 @@ def missing() -> bool:
 
 
 def compile_all(progress: Progress | None = None) -> None:
-    """Run the whole way once on a little of a bundled trace, so that every kernel is compiled.
+    """Run the usual way once on a little of a bundled trace, so that its kernels are compiled.
+
+    Those of other allocators are compiled when somebody asks for one.
 
     Numba compiles one kernel at a time in a process, so each part has a process of its own, as
     many at once as there are processors.
     """
     tell = progress or (lambda share, what: None)
-    parts = [*ALLOCATORS, _REST]
+    parts = [*USUAL, _REST]
     tell(0.0, f"compiling: {', '.join(parts)}")
     _read()  # compiled once, for all
     fresh = multiprocessing.get_context("spawn")  # no threads of this process are carried along
@@ -55,7 +57,7 @@ def _read() -> Trace:
 def _compile_part(part: str) -> None:
     trace = _read()
     case = Case(trace.space, trace.ops[:_OPS], trace.start, trace.handles)
-    if part in ALLOCATORS:
+    if part in USUAL:
         run_allocator(part, case, samples=2)
         return
     replay_seconds("null", case)

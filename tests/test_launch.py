@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from potadlab import launch
+from potadlab import cli, launch
 from potadlab.bundled import notebook, notebooks
-from potadlab.errors import PotadError
+from potadlab.errors import CannotRecord, PotadError
 
 STARTED_WITHIN_S = 240  # the core is compiled first, if it is not yet
 
@@ -42,6 +42,24 @@ def test_a_notebook_that_only_ran_is_replaced(tmp_path):
     copy.write_text(json.dumps(book))
     launch.fresh_copy(notebook("lab"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["lab.ipynb"]
+
+
+def test_live_opens_at_its_own_notebook(tmp_path, monkeypatch):
+    arguments = launch.server_arguments(tmp_path, 8888, browser=False, notebook=launch.LIVE)
+    assert "--LabApp.default_url=/lab/tree/live.ipynb" in arguments
+    assert notebook("live").name == launch.LIVE
+
+
+def test_live_says_at_once_what_is_missing(monkeypatch, capsys):
+    def refuse():
+        raise CannotRecord("recording needs root")
+
+    monkeypatch.setattr("potadlab.traces.recording.check", refuse)
+    monkeypatch.setattr(launch, "open_lab", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["lab", "--live"])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "potadlab: recording needs root\n"
 
 
 def test_the_kernel_is_this_python(tmp_path):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 import potadlab as pl
 from potadlab.core.layout import BLOCK, NONE, OP, Verb
-from potadlab.report import figures, html_page, page, table
+from potadlab.report import html_page, page, table
 from potadlab.units import Space
 
 HOSTILE = "</script><script>alert(1)</script><b>"
@@ -60,13 +60,12 @@ def test_figures(run):
         assert one["peak_live_bytes"] == (2 << 20) + (8 << 10)
         free = [count << order for order, count in enumerate(one["free_blocks"])]
         assert sum(free) * 4096 == (14 << 20) - (8 << 10)
+        assert one["unusable_index"]["64KiB"]["end"] <= one["unusable_index"]["2MiB"]["end"]
+        assert one["fragmentation_index"]["2MiB"] == -1
+        assert one["blocks_available"]["1GiB"] == 0
+        assert one["largest_free_bytes"] == 4096 << len(one["free_blocks"]) - 1
+        assert one["spoilt_regions"] >= 0
         assert one["ns_per_op"]["best"] <= one["ns_per_op"]["median"]
-
-
-def test_unusable_index():
-    assert figures._unusable([0, 0, 1], 2) == 0
-    assert figures._unusable([4, 0, 1], 2) == 0.5
-    assert figures._unusable([], 2) == 1
 
 
 def test_moments(run):
@@ -81,7 +80,7 @@ def test_moments(run):
 
 def test_table_has_a_row_per_allocator_with_units(run):
     heads, rows = table.run_rows(run.session, run.times)
-    assert [row[0] for row in rows] == ["potad", "buddy", "llfree", "recorded"]
+    assert [row[0] for row in rows] == ["potad", "buddy", "recorded"]
     first = dict(zip(heads, rows[0], strict=True))
     assert first["refused"] == "0"
     assert first["peak live"] == "2.01 MiB"
@@ -127,11 +126,11 @@ def test_a_page_that_fails_leaves_the_old_one(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["x[/b]", "x[b]", "x\\", "[link=y]"])
 def test_tables_show_names_as_they_are(name):
     told = io.StringIO()
-    Console(file=told, width=200).print(table._table(name, (["name"], [[name]]), name))
+    Console(file=told, width=200).print(table.table_of(name, (["name"], [[name]]), name))
     assert told.getvalue().count(name) == 3
 
 
 def test_default_allocators_fit_the_space(trace):
     small = pl.replay(trace, space=Space.ram("8MiB"), lookups=["heads"])
-    assert small.session.names == ["potad", "buddy", "llfree"]
+    assert small.session.names == ["potad", "buddy"]
     assert [found.lookup for found in small.latencies] == ["heads"]

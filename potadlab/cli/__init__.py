@@ -11,7 +11,9 @@ import click
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
 from .ageing import age
+from .claiming import claim
 from .generating import generate
+from .measuring import bench, export
 from .opening import lab
 from .recording import record, snapshot
 from .replaying import replay
@@ -60,6 +62,7 @@ def program() -> None:
 
 
 for _command in (
-    replay, age, info, import_text, cut, diff, record, snapshot, generate, lab,
+    replay, claim, age, info, import_text, cut, diff, export, record, snapshot, generate, bench,
+    lab,
 ):  # fmt: skip
     program.add_command(_command)

@@ -1,4 +1,5 @@
-"""Count as the events go by: free blocks of each order, live blocks and granules of each kind.
+"""Count as the events go by: free blocks of each order, live blocks and granules of each kind, and
+the regions (2 MiB) that unmovable memory spoils.
 
 What is free is always counted as the largest aligned blocks it makes up (up to order_max, within
 a zone), as a buddy allocator without caches would hold it; so allocators are compared alike.
@@ -8,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import kernel, state
 from .bits import align_down, buddy_of, largest_order
-from .fragmentation import unusable_index
+from .fragmentation import add_unusable
 from .layout import NONE, Outcome, Verb
 from .mapped import mapped
 
@@ -18,6 +19,7 @@ ORDERS = 64
 KINDS = 256
 
 
+@state
 class Census(NamedTuple):
     free_orders: np.ndarray  # u1[granule]  1 + order of the free block that starts here, else 0
     free_blocks: np.ndarray  # i8[ORDERS]
@@ -25,17 +27,25 @@ class Census(NamedTuple):
     live_granules: np.ndarray  # i8[KINDS]
     order_max: int
     zones: np.ndarray  # i8[zone, 2]
+    movable: np.ndarray  # u1[KINDS]
+    region_order: int
+    fixed: np.ndarray  # i4[granule >> region_order]  live granules of kinds that do not move
+    spoilt: np.ndarray  # i8[1]  regions with some, but not full of them
 
 
+@state
 class Samples(NamedTuple):
     at: np.ndarray  # i8[sample]  how many ops came before it, ascending
     free_blocks: np.ndarray  # i8[sample, ORDERS]
     live_blocks: np.ndarray  # i8[sample, KINDS]
     live_granules: np.ndarray  # i8[sample, KINDS]
+    spoilt: np.ndarray  # i8[sample]
 
 
-def new(zones: np.ndarray, order_max: int) -> Census:
-    """A census of `zones` with nothing in service."""
+def new(zones: np.ndarray, order_max: int, movable: np.ndarray, region_order: int) -> Census:
+    """A census of `zones` with nothing in service; movable: of each kind."""
+    moves = np.zeros(KINDS, np.uint8)
+    moves[: len(movable)] = movable
     return Census(
         mapped(int(zones.max()) + 1, "u1"),
         np.zeros(ORDERS, np.int64),
@@ -43,6 +53,10 @@ def new(zones: np.ndarray, order_max: int) -> Census:
         np.zeros(KINDS, np.int64),
         order_max,
         zones.astype(np.int64),
+        moves,
+        region_order,
+        mapped((int(zones.max()) >> region_order) + 1, np.int32),
+        np.zeros(1, np.int64),
     )
 
 
@@ -55,18 +69,18 @@ def begin(census, ranges, blocks):
         while after < len(blocks) and blocks[after]["granule"] < end:
             block = blocks[after]
             _give_range(census, start, block["granule"])
-            _live(census, block["kind"], np.int64(block["order"]), 1)
+            _live(census, block["kind"], block["granule"], np.int64(block["order"]), 1)
             start = block["granule"] + (np.int64(1) << np.int64(block["order"]))
             after += 1
         _give_range(census, start, end)
 
 
 @kernel
-def count(census, ops, events, moves, named, poison, samples, order, unusable):
+def count(census, ops, events, moves, named, poison, samples, orders, unusable):
     """Follow the events; write a row of `samples` whenever as many ops as it says have been done.
 
-    poison: i8[n] granules failed so far, room for all; unusable[0] becomes the sum over ops of the
-    unusable free space index of `order` (0 .. 1000, mm/vmstat.c's integer arithmetic).
+    poison: i8[n] granules failed so far, room for all; unusable (i8[]) becomes the sum over ops of
+    the unusable free space index of each of `orders` (0 .. 1000, mm/vmstat.c's integer arithmetic).
     """
     failed, row, moved = np.int64(0), np.int64(0), np.int64(0)
     for i in range(len(ops)):
@@ -79,7 +93,7 @@ def count(census, ops, events, moves, named, poison, samples, order, unusable):
             _give(census, moves[moved]["granule"], order_moved)
             moved += 1
         failed = _follow(census, ops[i], events[i], named, poison, failed)
-        unusable[0] += unusable_index(census.free_blocks, order)
+        add_unusable(census.free_blocks, orders, unusable)
     while row < len(samples.at):
         _sample(census, samples, row)
         row += 1
@@ -92,6 +106,7 @@ def _sample(census, samples, row):
     for kind in range(KINDS):
         samples.live_blocks[row, kind] = census.live_blocks[kind]
         samples.live_granules[row, kind] = census.live_granules[kind]
+    samples.spoilt[row] = census.spoilt[0]
 
 
 @kernel
@@ -112,10 +127,10 @@ def _follow(census, op, event, named, poison, failed):
     kind = named[op["handle"]]["kind"] if op["handle"] != NONE else np.uint8(0)
     if verb == Verb.ALLOCATE:
         _take(census, granule, order)
-        _live(census, kind, order, 1)
+        _live(census, kind, granule, order, 1)
     elif verb == Verb.RELEASE or outcome == Outcome.RELEASED:
         _give_but(census, granule, order, poison[:failed])
-        _live(census, kind, order, -1)
+        _live(census, kind, granule, order, -1)
     elif verb == Verb.SPLIT:
         census.live_blocks[kind] += (np.int64(1) << (order - np.int64(op["order"]))) - 1
     elif verb == Verb.ADD_MEMORY:
@@ -127,7 +142,7 @@ def _follow(census, op, event, named, poison, failed):
                 _take(census, first, order)
             else:
                 _give_but(census, first, order, poison[:failed])
-            _live(census, kind, order, 1 if verb == Verb.CLAIM else -1)
+            _live(census, kind, first, order, 1 if verb == Verb.CLAIM else -1)
     return failed
 
 
@@ -141,9 +156,24 @@ def _drop(poison, failed, granule):
 
 
 @kernel
-def _live(census, kind, order, blocks):
-    census.live_blocks[kind] += blocks
-    census.live_granules[kind] += blocks << order
+def _live(census, kind, granule, order, sign):
+    census.live_blocks[kind] += sign
+    census.live_granules[kind] += sign << order
+    if census.movable[kind] == 0:
+        _fix(census, granule, order, sign)
+
+
+@kernel
+def _fix(census, granule, order, sign):
+    """A block that does not move has come or gone: which regions does it spoil?"""
+    size, end = np.int64(1) << census.region_order, granule + (np.int64(1) << order)
+    while granule < end:
+        region = granule >> census.region_order
+        part = min(end, (region + 1) << census.region_order) - granule
+        census.spoilt[0] -= 0 < census.fixed[region] < size
+        census.fixed[region] += sign * part
+        census.spoilt[0] += 0 < census.fixed[region] < size
+        granule += part
 
 
 @kernel

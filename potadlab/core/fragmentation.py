@@ -52,3 +52,14 @@ def fragmentation_index(free_blocks, order):
         return np.int64(-1000)
     wanted = free_granules(free_blocks) * 1000 // (np.int64(1) << order)
     return np.int64(1000) - (1000 + wanted) // count
+
+
+@kernel
+def add_unusable(free_blocks, orders, sums):
+    """Add the unusable free space index of each of `orders` to `sums` (i8[])."""
+    free = free_granules(free_blocks)
+    for place in range(len(orders)):
+        small = np.int64(0)
+        for k in range(min(orders[place], len(free_blocks))):
+            small += free_blocks[k] << k
+        sums[place] += small * 1000 // free if free else 1000

@@ -6,6 +6,7 @@ A byte is the caller's to name; `free` is the one of free frames.
 import numpy as np
 
 from ._jit import kernel
+from .raster import POISON
 
 
 @kernel
@@ -40,6 +41,13 @@ def rewind(frames, pfn, order, freed, free, used):
                 frames[frame] = free
             elif frames[frame] == free:
                 frames[frame] = used
+
+
+@kernel
+def census(frames, counts):
+    """Add frames by their byte to `counts`, i8[256]: NumPy's bincount makes eight bytes of each."""
+    for frame in range(len(frames)):
+        counts[frames[frame]] += 1
 
 
 @kernel
@@ -96,3 +104,28 @@ def kinds_of_flags(words, masks, meanings, compound, anon, single, kinds):
                 kind += word & anon == zero
                 kind += np.int64(word & compound != zero) << 1
         kinds[page] = kind
+
+
+@kernel
+def cells(frames, categories, first, per_cell, counts, pixels):
+    """The category that holds most frames of each cell, from frame `first` on, to `pixels`.
+
+    frames: u1[]; categories: u1[256], of a frame's byte; counts: i8[256], zero.  Equal shares go to
+    the higher category; what lies beyond the frames is 0.  One of POISON is never outvoted.
+    """
+    for pixel in range(len(pixels)):
+        low = first + pixel * per_cell
+        high = min(low + per_cell, np.int64(len(frames)))
+        best = np.int64(0)
+        for frame in range(low, high):
+            category = np.int64(categories[frames[frame]])
+            counts[category] += 1
+            if counts[category] > counts[best] or (
+                counts[category] == counts[best] and category > best
+            ):
+                best = category
+        if counts[POISON] > 0:
+            best = np.int64(POISON)
+        for frame in range(low, high):
+            counts[categories[frames[frame]]] = 0
+        pixels[pixel] = best

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..bundled import datasets
 from ..core._jit import CACHE_DIR
+from ..core.allocators import USUAL
 from ..core.layout import Verb
 from ..errors import BadTrace, Cancelled
 from ..kinds import KINDS
@@ -37,7 +38,6 @@ from .panel import Panel
 from .seeking import RANGE_COLOUR, Seeker, place
 from .work import Worker
 
-ALLOCATORS = ("potad", "buddy", "recorded")
 SHOWN = ("potad", "buddy")
 STATUS_S = 0.4  # text and slider follow a playing trace this often; maps as fast as they can
 # a digest of the sources names the folder, so it holds nothing before the first run
@@ -82,7 +82,7 @@ class Dashboard(Panel):
     def __init__(
         self,
         trace: "Trace | str | Path" = "compile_redis",
-        allocators: Sequence[str] = ALLOCATORS,
+        allocators: Sequence[str] = USUAL,
         shown: Sequence[str] = SHOWN,
     ) -> None:
         super().__init__()

@@ -13,15 +13,20 @@ import numpy as np
 
 from .. import __version__
 from ..core.layout import Verb
+from ..metrics import lines
+from ..metrics.fragmentation import at_a_moment
 from ..metrics.latency import Latency
 from ..runs import chosen
 from ..session import Session
-from ..units import MIB
+from . import meters
+from .meters import Meters
 
 Times = dict[str, dict[str, float]]  # by allocator: {"median", "best", "null"} in ns per op
 
 
-def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[str, Any]:
+def as_dict(
+    session: Session, times: Times, latencies: list[Latency], counted: Meters
+) -> dict[str, Any]:
     """One replayed trace as plain numbers and names."""
     space = session.space
     off = {found.allocator: found for found in session.distances()}
@@ -33,10 +38,13 @@ def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[st
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
         "runs": [
             run_figures(session, name, times)
+            | meters.figures(counted, name)
             | ({"distance": off[name].as_dict()} if name in off else {})
             for name in session.names
         ],
-        "lookups": [lookup_figures(found) for found in latencies],
+        "lookups": [
+            lookup_figures(found) | _lookup_lines(counted, found.lookup) for found in latencies
+        ],
     }
 
 
@@ -65,7 +73,8 @@ def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
     """What came of one allocator; bytes and free blocks at the end of the trace."""
     run = session.runs[name]
     free_blocks = np.trim_zeros(run.census.free_blocks[-1], "b").tolist()
-    order = (2 * MIB // session.space.granule_bytes).bit_length() - 1
+    end = at_a_moment(run.census.free_blocks[-1], session.space.granule_bytes)
+    means = run.census.unusable_means
     return {
         "allocator": name,
         "options": chosen(name).words,
@@ -78,11 +87,12 @@ def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
         "bytes": run.bytes,
         "free_blocks": free_blocks,
         "unusable_index": {
-            "2MiB": {
-                "mean": round(run.census.unusable_mean, 4),
-                "end": _unusable(free_blocks, order),
-            }
+            size: {"mean": round(means[size], 4), "end": index}
+            for size, index in end["unusable_index"].items()
         },
+        **{name: end[name] for name in ("fragmentation_index", "blocks_available")},
+        "largest_free_bytes": end["largest_free_bytes"],
+        "spoilt_regions": int(run.census.spoilt[-1]),
         "peak_live_bytes": run.live_bytes_max,
     }
 
@@ -91,10 +101,8 @@ def _asked(session: Session, verb: Verb) -> int:
     return int(np.count_nonzero(session.ops["verb"] == verb))
 
 
-def _unusable(free_blocks: list[int], order: int) -> float:
-    """Share of free memory that is not in blocks of at least `order`; 1 if nothing is free."""
-    free = [count << size for size, count in enumerate(free_blocks)]
-    return round(1 - sum(free[order:]) / sum(free), 4) if any(free) else 1.0
+def _lookup_lines(counted: Meters, name: str) -> dict[str, Any]:
+    return lines.lookup_figures(counted.lookups[name]) if name in counted.lookups else {}
 
 
 def _rounded(ns: float | None) -> float | None:

@@ -60,6 +60,11 @@ _KIND_INDEX = np.array(
 )
 
 
+def roles_of() -> tuple[np.ndarray, np.ndarray]:
+    """(Role, kind) of each page kind of the format, u1[256] each."""
+    return _ROLES, _KIND_INDEX
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Runs of pages of one kind: [start, end) in granules, ascending, disjoint."""

@@ -1,5 +1,6 @@
 """What lives at each moment, and what was counted by then, against a dict that forgets nothing."""
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -22,9 +23,10 @@ from made import (
 from potadlab import runs
 from potadlab.core import census, fold
 from potadlab.core.allocators import ALLOCATORS
+from potadlab.core.fragmentation import unusable_index
 from potadlab.core.layout import NONE, POISON, Flag, Outcome, Verb
 from potadlab.errors import UnknownName
-from potadlab.kinds import KIND, KINDS
+from potadlab.kinds import KIND, KINDS, facts
 from potadlab.runs import Case, begun, run_allocator
 
 GRANULE_BYTES = 128 << 10  # 2 MiB is 16 granules
@@ -246,6 +248,16 @@ def unusable(free_blocks, order):
     return (free - (suitable << order)) * 1000 // free if free else 1000
 
 
+def spoilt(blocks):
+    """Regions of 2 MiB with a granule of an unmovable kind, and one that is free or movable."""
+    fixed = Counter()
+    for block in blocks:
+        if not facts()["movable"][block["kind"]]:
+            first, end = int(block["granule"]), int(block["granule"]) + (1 << int(block["order"]))
+            fixed.update(granule >> HUGE for granule in range(first, end))
+    return sum(count < 1 << HUGE for count in fixed.values())
+
+
 # ---- the tests -------------------------------------------------------------------------------
 
 
@@ -306,6 +318,7 @@ def test_samples_are_what_counting_again_gives(name, requests, samples):
             assert counted.free_blocks[row].tolist() == free_blocks
             assert counted.live_blocks[row].tolist() == blocks
             assert counted.live_granules[row].tolist() == granules
+            assert counted.spoilt[row] == spoilt(run.live(index))
     assert run.live_bytes_max == live_max * GRANULE_BYTES
     assert counted.unusable_mean == pytest.approx(sum(indices) / 1000 / max(len(indices), 1))
 
@@ -414,7 +427,7 @@ def one(orders):
     ],
 )
 def test_unusable_index_is_that_of_vmstat(free_blocks, order, index):
-    assert census.unusable_index(one(free_blocks), order) == index == unusable(free_blocks, order)
+    assert unusable_index(one(free_blocks), order) == index == unusable(free_blocks, order)
 
 
 def test_recorded_blocks_larger_than_linux_hands_out_are_counted():

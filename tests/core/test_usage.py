@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potadlab.core import usage
+from potadlab.core.raster import POISON
 
 FREE, USED = 1, 0
 EVENT = st.tuples(st.integers(-2, 40), st.integers(0, 3), st.booleans(), st.integers(2, 9))
@@ -62,6 +63,15 @@ def test_rewind_keeps_what_a_frame_in_use_is_used_for():
     assert array.tolist() == [5, 5, USED]
 
 
+@given(STATE)
+def test_census(state):
+    counts = np.zeros(256, np.int64)
+    usage.census(np.array(state, np.uint8), counts)
+    assert {byte: count for byte, count in enumerate(counts) if count} == {
+        byte: state.count(byte) for byte in set(state)
+    }
+
+
 def test_free_blocks_by_hand():
     """Aligned, cut at a zone's border and at the last order."""
     array = np.full(64, FREE, np.uint8)
@@ -77,3 +87,18 @@ def test_free_blocks_cover_what_is_free(state):
     array, counts = np.array(state, np.uint8), np.zeros(3, np.int64)
     usage.free_blocks(array, FREE, np.array([0]), np.array([len(state)]), counts)
     assert counts @ [1, 2, 4] == state.count(FREE)
+
+
+@given(STATE, st.integers(0, 3), st.integers(1, 5))
+def test_cells_show_what_most_frames_are(state, first, per_cell):
+    """The most frequent, the higher of equals; poison always; nothing beyond the end."""
+    categories = np.zeros(256, np.uint8)
+    categories[[FREE, USED, 5]] = [2, 7, POISON]
+    pixels, counts = np.full(10, 99, np.uint8), np.zeros(256, np.int64)
+    usage.cells(np.array(state, np.uint8), categories, first, per_cell, counts, pixels)
+    for pixel, found in enumerate(pixels.tolist()):
+        low = first + pixel * per_cell
+        here = [int(categories[byte]) for byte in state[low : low + per_cell]]
+        wanted = max(here, key=lambda one: (here.count(one), one), default=0)
+        assert found == (POISON if POISON in here else wanted)
+    assert not counts.any()

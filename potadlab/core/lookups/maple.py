@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 from .memdesc import Descriptors, describe, descriptors, descriptors_bytes, drop, read
@@ -49,6 +49,7 @@ NODE, OFFSET, LOW, HIGH = range(4)
 LEFT, RIGHT = 0, 1
 
 
+@state
 class Maple(NamedTuple):
     words: np.ndarray  # i8[node * 32 + word]
     root: np.ndarray  # i8[7]  root (0: empty, a word: granule 0 alone), free nodes, counts, gaps?
@@ -168,9 +169,9 @@ def _word(index, granule):
     while True:
         kind = _type(entry)
         pivots, offset = _room(kind) - 1, np.int64(0)
-        while offset < pivots and index.words[_pivot(entry, offset)] < granule:
+        while offset < pivots and index.words[np.uint64(_pivot(entry, offset))] < granule:
             offset += 1
-        entry = index.words[_slot(entry, offset)]
+        entry = index.words[np.uint64(_slot(entry, offset))]
         if kind == LEAF:
             return entry
 
@@ -178,10 +179,7 @@ def _word(index, granule):
 @interface.locate.register
 @inlined
 def locate(index: Maple, granule):
-    word = _word(index, granule)
-    if word == 0:
-        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return read(index.descriptors, word, granule)
+    return read(index.descriptors, _word(index, granule), granule)
 
 
 # ---- making and burying nodes ----------------------------------------------------------------

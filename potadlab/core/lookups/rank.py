@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..bits import align_down, popcount
 from ..layout import NONE
 from ..mapped import mapped
@@ -22,6 +22,7 @@ WORD = np.dtype([("starts", "u8"), ("rank", "i8")])  # rank: blocks that begin b
 ROW = np.dtype([("owner", "i4"), ("order", "u1"), ("kind", "u1"), ("spare", "u2")])
 
 
+@state
 class Rank(NamedTuple):
     words: np.ndarray  # WORD[granule >> 6]
     rows: np.ndarray  # ROW[1 + block]  in address order; row 0: none, of order 0
@@ -56,13 +57,13 @@ def store(index: Rank, granule, order, kind, owner):
 @interface.locate.register
 @inlined
 def locate(index: Rank, granule):
-    word = index.words[granule >> 6]
+    word = index.words[np.uint64(granule) >> np.uint64(6)]
     before = word["starts"] << np.uint64(63 - (granule & 63))
-    row = index.rows[word["rank"] + popcount(before)]
+    row = index.rows[np.uint64(word["rank"] + popcount(before))]
     order = np.int64(row["order"])
     start = align_down(granule, order)
     # in the last block before it, if that covers it; else the start computed is none
-    starts = index.words[start >> 6]["starts"]
+    starts = index.words[np.uint64(start) >> np.uint64(6)]["starts"]
     if starts >> np.uint64(start & 63) & np.uint64(1) == np.uint64(0):
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
     return start, order, np.int64(row["kind"]), np.int64(row["owner"])

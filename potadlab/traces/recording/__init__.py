@@ -2,5 +2,6 @@
 
 from .machine import Memory
 from .recorder import Recorded, record
+from .tracefs import check
 
-__all__ = ["Memory", "Recorded", "record"]
+__all__ = ["Memory", "Recorded", "check", "record"]

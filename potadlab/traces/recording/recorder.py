@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ...core.layout import NONE
-from ...core.text import Op
+from ...core.text import LINE, Op
 from ...errors import CannotRecord, PotadError
 from .. import parquet
 from ..filling import MIGRATETYPES, Filler
@@ -96,7 +96,7 @@ _SAID = {
     "stacks_lost": "call stacks left out: their alloc is not there",
     "strange": "events left out: they cannot be",
     "own": "events are the recorder's own",
-    "untraced_pages": "pages more were allocated than Linux has events for (bulk allocation)",
+    "untraced_pages": "pages more were allocated: lost, or in bulk, which has no events",
 }
 
 
@@ -127,73 +127,160 @@ def record(
         place = stack.enter_context(tracefs.mounted())
         left = tracefs.remove_left_overs(place)
         size = buffer_bytes or tracefs.buffer_bytes(os.cpu_count() or 1)
-        recording = _Recording(Path(target), owners, names, tell, left)
-        stack.enter_context(recording.files())
         instance = stack.enter_context(tracefs.Instance(place, size, owners))
-        recording.run(instance, seconds, command)
-        return recording.recorded(instance)
+        stream = Stream(instance)
+        output = stack.enter_context(Output(Path(target), stream, owners, names))
+        recording = _Recording(instance, stream, output, tell)
+        recording.run(seconds, command)
+    return Recorded(
+        path=output.target,
+        before=output.beside["before"],
+        after=output.beside["after"],
+        duration_s=output.filler.duration_s,
+        work_s=recording.work_s,
+        counts=output.counts,
+        buffer_bytes=instance.buffer_bytes,
+        exit_code=recording.exit_code,
+        left_overs=tuple(left),
+    )
+
+
+class Output:
+    """The files of a recording: rows go to the trace as they come, all get their names at the end.
+
+    A context manager: what was not kept is gone.  `owners` and `names` as of `record`.
+    """
+
+    def __init__(self, target: Path, stream: Stream, owners: bool, names: bool) -> None:
+        self.target, self._stream = target, stream
+        self._owners, self._names = owners, names
+        stem = target.name.removesuffix(".parquet")
+        self.beside = {
+            when: target.with_name(f"{stem}.{when}.parquet") for when in ("before", "after")
+        }
+        self._began = datetime.now(UTC).isoformat(timespec="microseconds")
+        self._writer = parquet.TraceWriter(target, names)
+        self.filler = Filler(self._writer, Kinds.read())
+        self._comms: dict[int, str] = {}  # by process
+        self._tasks: dict[tuple[int, str], int] = {}
+        self.own = self.pages = 0
+        self.counts: dict[str, int] = {}
+
+    def __enter__(self) -> "Output":
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+
+    def write(self, rows: np.ndarray) -> None:
+        """Append rows of the stream.  Raises OSError."""
+        self.filler.stacks.take(self._stream.stacks.texts)
+        self.filler.areas.take(self._stream.areas.texts)
+        self.own += int(np.count_nonzero(np.isin(rows["task"], own_threads())))
+        alloc = (rows["op"] == Op.ALLOC) & (rows["pfn"] != NONE)
+        self.pages += int(np.left_shift(1, rows["order"][alloc].astype(np.int64)).sum())
+        flags = np.where(rows["gfp"] == NONE, 0, rows["gfp"]).astype(np.uint32)
+        rows = rows.copy()
+        rows["task"] = self._numbers_of(rows["task"]) if self._names else NONE
+        self.filler.write(rows, flags)
+
+    def _numbers_of(self, pids: np.ndarray) -> np.ndarray:
+        """Numbers of "name-pid" of processes, which the file's column has."""
+        found, places = np.unique(pids, return_inverse=True)
+        self._comms.update(self._stream.comms())
+        numbers = []
+        for pid in found.tolist():
+            key = pid, self._comms.get(pid) or comm_of(pid)
+            numbers.append(self._tasks.setdefault(key, len(self._tasks)))
+        self.filler.tasks.take([f"{name}-{pid}" for pid, name in self._tasks])
+        return np.array(numbers, np.int32)[places]
+
+    def keep(
+        self, before: Memory, after: Memory, counts: dict[str, int], told: dict[str, Any]
+    ) -> None:
+        """All files are written; then all get their names.  Raises CannotRecord, OSError.
+
+        `counts` go to the trace's `import`, `told` to its metadata.
+        """
+        if not self.filler.pages_asked:
+            raise CannotRecord("nothing was recorded: no page was allocated meanwhile")
+        self.counts = self.filler.counts() | {"own": self.own} | counts
+        more = {"recording": self._began}
+        with ExitStack() as stack:
+            drafts = []
+            for when, memory in (("before", before), ("after", after)):
+                draft = memory.draft(self.beside[when], more)
+                stack.callback(draft.drop)
+                drafts.append(draft)
+            self._writer.keep(self._metadata(before) | told)
+            for draft in drafts:
+                draft.keep()
+
+    def _metadata(self, before: Memory) -> dict[str, Any]:
+        told = self.filler.metadata() | {
+            "name": self.target.name.removesuffix(".parquet"),
+            "recorded": "tracefs: kmem:mm_page_alloc, kmem:mm_page_free"
+            + (", stacks of allocs" if self._owners else ""),
+            "recording": self._began,
+            "kernel": platform.release(),
+            "machine": {
+                "architecture": platform.machine(),
+                "cpus": os.cpu_count(),
+                "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            },
+            "cpus": self._stream.cpus,
+            "page_shift": before.metadata["page_shift"],
+            "gfp_bits": {str(bit): name for bit, name in gfp.BITS.items()},
+            "migratetype": MIGRATETYPES,
+            "dropped_events": self.counts["lost_events"],
+            "import": {name: count for name, count in self.counts.items() if count},
+        }
+        if "zones" in before.metadata:
+            told["zones"] = before.metadata["zones"]
+        return told
 
 
 class _Recording:
     """One recording under way."""
 
     def __init__(
-        self, target: Path, owners: bool, names: bool, tell: Progress, left: list[str]
+        self, instance: tracefs.Instance, stream: Stream, output: Output, tell: Progress
     ) -> None:
-        self._target, self._tell, self._left = target, tell, tuple(left)
-        self._owners, self._names = owners, names
-        stem = target.name.removesuffix(".parquet")
-        self._beside = {
-            when: target.with_name(f"{stem}.{when}.parquet") for when in ("before", "after")
-        }
-        self._began = datetime.now(UTC).isoformat(timespec="microseconds")
-        self._comms: dict[int, str] = {}  # by process
-        self._tasks: dict[tuple[int, str], int] = {}
-        self._own = self._pages = 0
-        self._lost = self._untraced = 0
-        self._work_s = 0.0
-        self._start_ns = 0
-        self._exit_code: int | None = None
-        self._counted: dict[str, int] = {}
+        self._instance, self._stream = instance, stream
+        self._output, self._tell = output, tell
+        self.work_s = 0.0
+        self.exit_code: int | None = None
 
-    @contextmanager
-    def files(self) -> Iterator[None]:
-        with parquet.TraceWriter(self._target, self._names) as self._writer:
-            self._filler = Filler(self._writer, Kinds.read())
-            yield
-
-    def run(
-        self, instance: tracefs.Instance, seconds: float | None, command: Sequence[str]
-    ) -> None:
-        self._instance, self._stream = instance, Stream(instance)
-        before, pages = self._begin()
+    def run(self, seconds: float | None, command: Sequence[str]) -> None:
+        pages = pages_allocated()
+        before = self._begin()
         with _signals():
             try:
-                self._exit_code = self._work(seconds, command)
+                self.exit_code = self._work(seconds, command)
             except KeyboardInterrupt:
                 self._tell(0.0, "stopping")
-        instance.stop()
-        self._untraced = max(_pages_allocated() - pages, 0)
+        self._instance.stop()
+        pages = pages_allocated() - pages
         self._write(final=True)
-        self._lost = instance.stats()["lost"]
-        self._untraced = max(self._untraced - self._pages, 0)
-        if not self._filler.pages_asked:
-            raise CannotRecord("nothing was recorded: no page was allocated meanwhile")
+        counts = {
+            "lost_events": self._instance.stats()["lost"],
+            "untraced_pages": max(pages - self._output.pages, 0),
+        }
+        read = self._stream.counts
+        counts |= {name: read[name] for name in ("stacks", "stacks_lost", "strange")}
         self._tell(1.0, "looking at the memory")
-        self._keep(before, Memory.now())
+        told = {"clock": self._instance.clock, "work_begins_s": self.work_s}
+        self._output.keep(before, Memory.now(), counts, told)
 
-    def _begin(self) -> tuple[Memory, int]:
+    def _begin(self) -> Memory:
         """Record, look at the memory, and make of it what it was at the first event."""
-        pages = _pages_allocated()
-        self._start_ns = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         self._instance.start()
         before = Memory.now(self._tell)
-        rows = self._write()
-        before.rewind(rows)
-        self._work_s = (time.monotonic_ns() - self._start_ns) / 1e9
-        return before, pages
-
-    # ---- while it records -------------------------------------------------------------------
+        before.rewind(self._write())
+        self.work_s = (time.monotonic_ns() - start_ns) / 1e9
+        return before
 
     def _work(self, seconds: float | None, command: Sequence[str]) -> int | None:
         """Until it is over; the exit code of the command."""
@@ -227,109 +314,13 @@ class _Recording:
         self._tell(share, f"recording: {passed_s:.0f} s, {stats['entries']:,} events{lost}")
 
     def _write(self, final: bool = False) -> np.ndarray:
-        """Take what there is and write it; the rows, of the first call only."""
-        first: list[np.ndarray] = []
-        empty = False
+        """Take all that there is and write it; it is given back until something was written."""
+        parts, empty, first = [], False, not self._output.filler.events
         while not empty:
             rows, empty = self._stream.take(final)
-            if not self._filler.events:
-                first.append(rows)
-            self._write_rows(rows)
-        if final:
-            self._write_rows(self._stream.take(final)[0])
-        return np.concatenate(first) if first else np.zeros(0, np.uint8)
-
-    def _write_rows(self, rows: np.ndarray) -> None:
-        self._filler.stacks.take(self._stream.stacks.texts)
-        self._filler.areas.take(self._stream.areas.texts)
-        self._own += int(np.count_nonzero(np.isin(rows["task"], _threads())))
-        alloc = (rows["op"] == Op.ALLOC) & (rows["pfn"] != NONE)
-        self._pages += int(np.left_shift(1, rows["order"][alloc].astype(np.int64)).sum())
-        flags = np.where(rows["gfp"] == NONE, 0, rows["gfp"]).astype(np.uint32)
-        rows["task"] = self._numbers_of(rows["task"]) if self._names else NONE
-        self._filler.write(rows, flags)
-
-    def _numbers_of(self, pids: np.ndarray) -> np.ndarray:
-        """Numbers of "name-pid" of processes, which the file's column has."""
-        found, places = np.unique(pids, return_inverse=True)
-        with suppress(OSError):
-            for line in (self._instance.place / "saved_cmdlines").read_text().splitlines():
-                pid, _, name = line.strip().partition(" ")
-                self._comms[int(pid)] = name
-        numbers = []
-        for pid in found.tolist():
-            with suppress(OSError):
-                self._comms.setdefault(pid, (PROC / f"{pid}/comm").read_text().strip())
-            key = pid, self._comms.get(pid, "<idle>" if pid == 0 else "<...>")
-            numbers.append(self._tasks.setdefault(key, len(self._tasks)))
-        self._filler.tasks.take([f"{name}-{pid}" for pid, name in self._tasks])
-        return np.array(numbers, np.int32)[places]
-
-    # ---- the end ----------------------------------------------------------------------------
-
-    def _keep(self, before: Memory, after: Memory) -> None:
-        """All files are written; then all get their names."""
-        self._counted = self._counts()
-        more = {"recording": self._began}
-        with ExitStack() as stack:
-            drafts = []
-            for when, memory in (("before", before), ("after", after)):
-                draft = memory.draft(self._beside[when], more)
-                stack.callback(draft.drop)
-                drafts.append(draft)
-            self._writer.keep(self._metadata(before))
-            for draft in drafts:
-                draft.keep()
-
-    def _counts(self) -> dict[str, int]:
-        read = self._stream.counts
-        return {
-            **self._filler.counts(),
-            "lost_events": self._lost,
-            "stacks": read["stacks"],
-            "stacks_lost": read["stacks_lost"],
-            "strange": read["strange"],
-            "own": self._own,
-            "untraced_pages": self._untraced,
-        }
-
-    def _metadata(self, before: Memory) -> dict[str, Any]:
-        told = self._filler.metadata() | {
-            "name": self._target.name.removesuffix(".parquet"),
-            "recorded": "tracefs: kmem:mm_page_alloc, kmem:mm_page_free"
-            + (", stacks of allocs" if self._owners else ""),
-            "recording": self._began,
-            "clock": self._instance.clock,
-            "kernel": platform.release(),
-            "machine": {
-                "architecture": platform.machine(),
-                "cpus": os.cpu_count(),
-                "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-            },
-            "cpus": len(self._instance.cpus),
-            "page_shift": before.metadata["page_shift"],
-            "gfp_bits": {str(bit): name for bit, name in gfp.BITS.items()},
-            "migratetype": MIGRATETYPES,
-            "dropped_events": self._lost,
-            "import": {name: count for name, count in self._counted.items() if count},
-            "work_begins_s": self._work_s,
-        }
-        if "zones" in before.metadata:
-            told["zones"] = before.metadata["zones"]
-        return told
-
-    def recorded(self, instance: tracefs.Instance) -> Recorded:
-        return Recorded(
-            path=self._target,
-            before=self._beside["before"],
-            after=self._beside["after"],
-            duration_s=self._filler.duration_s,
-            work_s=self._work_s,
-            counts=self._counted,
-            buffer_bytes=instance.buffer_bytes,
-            exit_code=self._exit_code,
-            left_overs=self._left,
-        )
+            self._output.write(rows)
+            parts += [rows] if first else []
+        return np.concatenate(parts) if parts else np.zeros(0, LINE)
 
 
 @contextmanager
@@ -370,14 +361,21 @@ def _ended(child: subprocess.Popen | None) -> int | None:
     return child.returncode
 
 
-def _threads() -> list[int]:
+def own_threads() -> list[int]:
     """Numbers of this process's threads: a recorder is recorded too."""
     with suppress(OSError):
         return [int(name) for name in os.listdir("/proc/self/task")]
     return [os.getpid()]
 
 
-def _pages_allocated() -> int:
+def comm_of(pid: int) -> str:
+    """The name of a process that still lives, as ftrace would print it."""
+    with suppress(OSError):
+        return (PROC / f"{pid}/comm").read_text(errors="replace").strip()
+    return "<idle>" if pid == 0 else "<...>"
+
+
+def pages_allocated() -> int:
     """Since boot, by Linux's own count (vmstat pgalloc_*)."""
     with suppress(OSError):
         text = (PROC / "vmstat").read_text()

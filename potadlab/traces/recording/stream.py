@@ -1,6 +1,7 @@
 """Events of an instance as they happen: LINE[] in order of time over all CPUs."""
 
 from bisect import bisect_right
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ class Stream:
         self._data = np.zeros(_PAGES * page + ring.SLACK, np.uint8)
         self._words = np.zeros(_PAGES * page // 8, np.uint64)
         self._cpus = [_Cpu(number, page) for number in instance.cpus]
+        if self._cpus:  # compiled now, and not while events wait
+            ring.decode(self._state(self._cpus[0]), self._data, 0, page, 0)
 
     def take(self, final: bool = False) -> tuple[np.ndarray, bool]:
         """(LINE[], whether that was all there was); what may be overtaken waits unless `final`."""
@@ -63,24 +66,33 @@ class Stream:
                 return True
         return False
 
+    def _state(self, cpu: "_Cpu") -> Ring:
+        formats, stacks, areas = self._instance.formats, self.stacks.table, self.areas.table
+        return Ring(formats, cpu.rows, stacks, areas, self._words, cpu.waiting, cpu.now)
+
     def _decode(self, cpu: "_Cpu", pages: int) -> None:
         page, taken = self._instance.page_bytes, 0
         cpu.make_room(pages)
         while taken < pages:
             data = self._data[taken * page :]
-            state = Ring(
-                self._instance.formats,
-                cpu.rows,
-                self.stacks.table,
-                self.areas.table,
-                self._words,
-                cpu.waiting,
-                cpu.now,
-            )
-            taken += ring.decode(state, data, pages - taken, page, cpu.number)
+            taken += ring.decode(self._state(cpu), data, pages - taken, page, cpu.number)
             self.stacks.take(self._words)
             self.areas.take(self._words)
             cpu.now["words"] = 0
+
+    @property
+    def cpus(self) -> int:
+        return len(self._cpus)
+
+    def comms(self) -> dict[int, str]:
+        """Names of processes by number, as far as the kernel has kept them."""
+        found = {}
+        with suppress(OSError, ValueError):
+            text = (self._instance.place / "saved_cmdlines").read_text(errors="replace")
+            for line in text.splitlines():
+                pid, _, name = line.strip().partition(" ")
+                found[int(pid)] = name
+        return found
 
     @property
     def counts(self) -> dict[str, int]:

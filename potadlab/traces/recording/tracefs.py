@@ -21,7 +21,7 @@ from ...core.layout import NONE
 from ...core.ring import FIELD, FORMAT, STACK
 from ...core.text import Op
 from ...errors import CannotRecord
-from ...units import MIB, format_size
+from ...units import MIB
 
 MOUNT = Path("/sys/kernel/tracing")
 _FILESYSTEMS, _MOUNTS, _PROCESSES = Path("/proc/filesystems"), Path("/proc/mounts"), Path("/proc")
@@ -290,13 +290,15 @@ def _began(pid: int) -> str:
     return text.rpartition(")")[2].split()[19]
 
 
+def check() -> None:
+    """Raises CannotRecord, with what is missing and what to do, if nothing can be recorded here."""
+    with mounted() as place, Instance(place, _BUFFER_LEAST, stacks=False):
+        pass
+
+
 def buffer_bytes(cpus: int) -> int:
     """For each CPU: a sixteenth of the memory to be had, 1 to 256 MiB."""
     text = Path("/proc/meminfo").read_text()
     told = re.search(r"MemAvailable: +(\d+) kB", text) or re.search(r"MemFree: +(\d+) kB", text)
     have = (int(told[1]) << 10) // 16 if told else 64 * MIB
     return max(min(have // max(cpus, 1), 256 * MIB) >> 20 << 20, _BUFFER_LEAST)
-
-
-def words_of_buffer(instance: Instance) -> str:
-    return f"{format_size(instance.buffer_bytes)} of ring buffer for each CPU"

@@ -2,7 +2,10 @@
 // Only `potadlab lab` serves this file (as an extra labextensions path); it is a federated module
 // written by hand: JupyterLab asks the container for "./extension" and gets a plug-in.
 (() => {
-  const NOTEBOOK = "lab.ipynb";
+  // The dashboard's notebook, and that of `lab --live` where the page was opened with it: nobody is
+  // watched because a file was clicked on.
+  const told = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
+  const NOTEBOOKS = ["lab.ipynb", ...["live.ipynb"].filter((name) => name === told.treePath)];
 
   // Once only: after a reload of the page the cells have run, and their kernel still lives.
   const untouched = (panel) =>
@@ -18,7 +21,7 @@
     }
   }
 
-  const isDashboard = (widget) => widget?.context?.path === NOTEBOOK && widget.sessionContext;
+  const isDashboard = (widget) => NOTEBOOKS.includes(widget?.context?.path) && widget.sessionContext;
 
   const plugin = {
     id: "potadlab:start",
