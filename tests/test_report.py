@@ -126,7 +126,7 @@ def test_a_page_that_fails_leaves_the_old_one(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["x[/b]", "x[b]", "x\\", "[link=y]"])
 def test_tables_show_names_as_they_are(name):
     told = io.StringIO()
-    Console(file=told, width=200).print(table._table(name, (["name"], [[name]]), name))
+    Console(file=told, width=200).print(table.table_of(name, (["name"], [[name]]), name))
     assert told.getvalue().count(name) == 3
 
 

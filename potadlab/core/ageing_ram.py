@@ -10,7 +10,8 @@ all allocators are asked alike as long as they answer alike.
 `ask` and `answer` are the load, and know no allocator; `age` stands between.  A move is an
 allocation elsewhere and a release, so that every allocator is moved in by the same verbs: what it
 hands out inside the region that is being emptied is held back until that is done, as Linux
-isolates free pages.  The region with the least to move is chosen, of those where all can move.
+isolates free pages.  Front caches are drained whenever reclaim ends: Linux reclaims until free
+memory without its per-CPU lists is back at the watermark.  The region with the least to move is chosen, of those where all can move.
 
 Not modelled: shrinkers of kernel objects, pinned and dirty pages, swap; Linux's compaction goes
 from one end of a zone to the other, and does not look for the region with the least to move.
@@ -347,7 +348,7 @@ def _reclaim(load):
     if now["free"] >= now["target"] or now["oldest"] == NONE:
         now["dry"] = now["free"] < now["target"]
         now["phase"] = now["back"]
-        return np.int64(NONE)
+        return np.int64(Verb.DRAIN)  # Linux's watermarks do not count what per-CPU lists hold
     index = now["oldest"]
     block = load.blocks[index]
     now["oldest"] = block["next"]
