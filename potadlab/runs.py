@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_right
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,15 +15,19 @@ from .core.allocators import Allocator, Chosen
 from .core.interface import check
 from .core.layout import BLOCK, EVENT, MOVE, NONE, POISON, Flag, Outcome, Verb
 from .core.mapped import mapped
+from .core.meter import COST, Metering, metering
 from .core.replay import begin, replay
 from .errors import UnknownName
 from .grouping import groups_of
+from .metrics import lines
 from .metrics.fragmentation import SIZES, order_of
+from .metrics.lines import Lines
 from .units import Space
 
 # A BLOCK[] is kept this often, and any moment is one stretch of events away: about 20 ms of folding
 # for a million live blocks, and 32 MB per checkpoint kept.
 CHECKPOINT_OPS = 1 << 18
+_BEYOND = 47  # an order beyond any space
 _SERVICE = (Verb.ADD_MEMORY, Verb.FAIL, Verb.UNPOISON)
 
 
@@ -66,24 +71,101 @@ def chosen(spec: str) -> Chosen:
         raise UnknownName(str(error)) from None
 
 
-def begun(spec: str, case: Case) -> tuple[Any, np.ndarray]:
+def begun(spec: str, case: Case, **more: Any) -> tuple[Any, np.ndarray]:
     """(state, where): an allocator in which the start is live and nothing has happened yet."""
     where = np.full(case.handles, NONE, np.int64)
-    state = chosen(spec).new(case.zones, kinds.facts())
+    state = chosen(spec).new(case.zones, kinds.facts(), **more)
     begin(state, case.ranges, case.start, where)
     return state, where
+
+
+def _groups(spec: str, case: Case) -> np.ndarray:
+    """u1[]: beside whom each op's block is to lie."""
+    return groups_of(case.ops, chosen(spec).grouping, case.handles)
 
 
 def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float]:
     """(state, EVENT[], MOVE[], seconds) of replaying the ops; start and compiling are not timed."""
     state, where = begun(spec, case)
-    groups = groups_of(case.ops, chosen(spec).grouping, case.handles)
+    groups = _groups(spec, case)
     events, moves = np.zeros(len(case.ops), EVENT), case.moves()
     rest = (moves, case.room(), case.zones)
     replay(state, case.ops[:0], groups[:0], where, events[:0], *rest)  # compile before
     before = time.perf_counter()
     moved = replay(state, case.ops, groups, where, events, *rest)
     return state, events, moves[:moved].copy(), time.perf_counter() - before
+
+
+def _metering(picked: Chosen, state: Any) -> AbstractContextManager[Metering]:
+    allocator = picked.allocator
+    return metering(state, allocator.guards, left_out=allocator.uncounted)
+
+
+def _end_start(state: Any, case: Case) -> None:
+    """Ask for more than there can be, from the first CPU, so that what is done at the first op is.
+
+    Linux's buddy tells the migratetype of each pageblock then: 300,000 lines in thp_split.
+    """
+    op = case.ops[:1].copy()
+    op["verb"], op["order"], op["handle"] = Verb.ALLOCATE, _BEYOND, 0
+    nothing = (np.full(1, NONE), np.zeros(1, EVENT), case.moves(), case.room(), case.zones)
+    replay(state, op, np.zeros(1, np.uint8), *nothing)
+
+
+def count_lines(spec: str, case: Case, cpus: int | None = None) -> tuple[Lines, np.ndarray]:
+    """(what the ops cost in cache lines, EVENT[] with the lines of each op) of a metered replay.
+
+    cpus: for so many, if not the usual number.  Raises RuntimeError under NUMBA_DISABLE_JIT=1.
+    """
+    picked = chosen(spec)
+    state, where = begun(spec, case, **(picked.for_cpus(cpus) if cpus else {}))
+    _end_start(state, case)
+    groups = _groups(spec, case)
+    events, costs = np.zeros(len(case.ops), EVENT), np.zeros(len(case.ops), COST)
+    rest = (groups, where, events, case.moves(), case.room(), case.zones)
+    with _metering(picked, state) as now:
+        replay(now.state, case.ops, *rest, run=now.runner(costs))
+        return lines.summed(case.ops, events, costs, now.lines_by_array()), events
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A cache line that an op touched; `line` counts from the start of the structure."""
+
+    structure: str
+    line: int
+    read: bool
+    written: bool
+    locked: bool
+
+
+def touched_by(spec: str, case: Case, index: int) -> list[Touched]:
+    """The lines that op `index` of a case touches, in the order of their first touches."""
+    picked, after = chosen(spec), index + 1
+    state, where = begun(spec, case)
+    events, groups, zones = np.zeros(after, EVENT), _groups(spec, case), case.zones
+    rest = (case.moves(), case.room(), zones)
+    _end_start(state, case)
+    moved = replay(state, case.ops[:index], groups, where, events, *rest)
+    with _metering(picked, state) as now:
+        run, rest = now.runner(np.zeros(1, COST)), (rest[0][moved:], *rest[1:])
+        one = (case.ops[index:after], groups[index:after], where, events[index:after])
+        replay(now.state, *one, *rest, run=run)
+        return [
+            Touched(
+                now.names[each["array"]],
+                int(each["line"]),
+                bool(each["read"]),
+                bool(each["written"]),
+                bool(each["locked"]),
+            )
+            for each in now.touches()
+        ]
+
+
+def state_after(spec: str, case: Case) -> Any:
+    """The allocator's state when all ops are done."""
+    return _replayed(spec, case)[0]
 
 
 def events_of(spec: str, case: Case) -> np.ndarray:

@@ -47,7 +47,7 @@ def replayed(tmp_path_factory):
         "--json",
         "run.json",
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return done, json.loads((folder / "run.json").read_text()), (folder / "run.html").read_text()
 
@@ -112,6 +112,9 @@ def test_lazy_names():
         ["replay", SMALL, "--allocator", "nonesuch"],
         ["replay", SMALL, "--lookup", "nonesuch"],
         ["replay", SMALL, "--cold", "--snapshot", "x"],
+        ["replay", SMALL, "--cpus", "1,2,"],
+        ["replay", SMALL, "--cpus", "65"],
+        ["replay", SMALL, "--cpus", "2", "--no-lines"],
         ["replay", SMALL, "--allocator", "recorded", "--space", "8GiB"],
         ["lab", "--port", "0"],
         ["info"],
@@ -379,16 +382,30 @@ def test_replay_json_has_the_promised_keys(replayed):
         assert set(run["ns_per_op"]) <= {"median", "best", "null"}
         assert set(run["unusable_index"]["2MiB"]) == {"mean", "end"}
         assert all(isinstance(count, int) for count in run["free_blocks"])
+    for run in found["runs"][:3]:  # `recorded` is no allocator, so it has no lines
+        assert {"lines", "misses", "transfers"} <= set(run)
+        assert set(run["lines"]["release"]) == {"mean", "p50", "p99", "written"}
+        assert run["lines"]["allocate"]["mean"] >= run["lines"]["allocate"]["written"] > 0
     usual = ["memmap", "two-level", "xarray", "maple", "heads"]
     assert [row["lookup"] for row in found["lookups"]] == usual
     for row in found["lookups"]:
         assert set(row["ns"]) == {"independent", "dependent", "p50", "p99", "insert", "erase"}
+        assert row["lines"] >= 1
         assert row["blocks"] > 0
 
 
 def test_replay_json_to_standard_output(potadlab):
     code, out, _ = potadlab(
-        "replay", SMALL, "--allocator", "potad", "--lookup", "heads", "--cold", "--json", "-"
+        "replay",
+        SMALL,
+        "--allocator",
+        "potad",
+        "--lookup",
+        "heads",
+        "--cold",
+        "--no-lines",
+        "--json",
+        "-",
     )
     found = json.loads(out)
     assert code == 0
@@ -402,7 +419,16 @@ def test_several_traces(potadlab, tmp_path):
     other.write_bytes(Path(SMALL).read_bytes())
     page = tmp_path / "both.html"
     code, out, _ = potadlab(
-        "replay", SMALL, str(other), "--allocator", "potad", "--html", str(page), "--json", "-"
+        "replay",
+        SMALL,
+        str(other),
+        "--allocator",
+        "potad",
+        "--no-lines",
+        "--html",
+        str(page),
+        "--json",
+        "-",
     )
     assert code == 0
     assert len(json.loads(out)) == 2
@@ -425,7 +451,8 @@ def test_page_escapes_what_a_trace_says(potadlab, tmp_path):
     metadata = {key: value for key, value in (table.schema.metadata or {}).items()}
     named = {key: name_in(value, hostile) for key, value in metadata.items()}
     pq.write_table(table.replace_schema_metadata(named), trace)
-    code, _, err = potadlab("replay", str(trace), "--allocator", "potad", "--html", str(page))
+    chosen = ("--allocator", "potad", "--no-lines")
+    code, _, err = potadlab("replay", str(trace), *chosen, "--html", str(page))
     assert code == 0, err
     assert hostile not in page.read_text()
 

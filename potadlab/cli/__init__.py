@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..errors import BadSize, PotadError, UnknownName
 from .ageing import age
+from .claiming import claim
 from .generating import generate
 from .opening import lab
 from .recording import record, snapshot
@@ -60,6 +61,6 @@ def program() -> None:
 
 
 for _command in (
-    replay, age, info, import_text, cut, diff, record, snapshot, generate, lab,
+    replay, claim, age, info, import_text, cut, diff, record, snapshot, generate, lab,
 ):  # fmt: skip
     program.add_command(_command)

@@ -31,6 +31,20 @@ class Size(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class Numbers(click.ParamType):
+    """Whole numbers with commas between, such as 1,2,8, each once, in their order."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(dict.fromkeys(int(part) for part in value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r}: write whole numbers with commas between, as 1,2,8", param, ctx)
+
+
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 

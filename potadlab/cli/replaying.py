@@ -35,6 +35,18 @@ if TYPE_CHECKING:
 )
 @click.option("--snapshot", metavar="FILE", help="The memory in use when the recording began.")
 @click.option("--cold", is_flag=True, help="Begin with all memory free.")
+@click.option(
+    "--lines/--no-lines",
+    default=True,
+    show_default=True,
+    help="Count cache lines too; the first time, each allocator is compiled once more for it.",
+)
+@click.option(
+    "--cpus",
+    type=parts.Numbers(),
+    default=(),
+    help="Count them on so many virtual CPUs too, each with a copy of the trace: 1,2,8,32.",
+)
 @click.option("--html", metavar="FILE", help="Write a page that opens without a server.")
 @click.option(
     "--json", "json_file", metavar="FILE", help="Write figures for machines; - is standard output."
@@ -46,6 +58,8 @@ def replay(
     space: int | None,
     snapshot: str | None,
     cold: bool,
+    lines: bool,
+    cpus: tuple[int, ...],
     html: str | None,
     json_file: str | None,
 ) -> None:
@@ -59,8 +73,11 @@ def replay(
         raise click.UsageError("--cold and --snapshot exclude each other")
     if html and json_file and Path(html).resolve() == Path(json_file).resolve():
         raise click.UsageError("--html and --json need a file each")
+    if cpus and not lines:
+        raise click.UsageError("--cpus counts lines: leave --no-lines out")
     flat = None if space is None else Space.ram(space)
     _check_names(allocators, lookups, flat)
+    _check_cpus(cpus)
     inputs = parts.inputs(traces, snapshot)
     with ExitStack() as stack:  # an output that cannot be written is told before the work
         page = stack.enter_context(parts.output(html, inputs)) if html else None
@@ -72,7 +89,15 @@ def replay(
         runs = []
         for name in traces:
             trace = parts.read(name, snapshot, cold, progress)
-            run = report.replay(trace, allocators, lookups=lookups, space=flat, progress=progress)
+            run = report.replay(
+                trace,
+                allocators,
+                lookups=lookups,
+                space=flat,
+                lines=lines,
+                cpus=cpus,
+                progress=progress,
+            )
             runs.append(run)
         if page and html:
             parts.put(page, html, report.html_page(runs, progress))
@@ -103,6 +128,16 @@ def _check_names(
         raise click.UsageError("recorded needs the recorded machine's memory: leave --space out")
 
 
+def _check_cpus(cpus: tuple[int, ...]) -> None:
+    """Raises UsageError, before any work, for a number that cannot be had."""
+    from ..virtual import CPUS_MAX
+
+    for number in cpus:
+        if not 1 <= number <= CPUS_MAX:
+            raise click.UsageError(f"--cpus {number}: take 1 to {CPUS_MAX}")
+
+
 def _show(runs: "list[Run]") -> None:
     for run in runs:
-        parts.show(*filter(None, [run.table(), run.distance_table(), run.lookup_table()]))
+        shown = run.table(), run.lines_table(), run.cpus_table(), run.distance_table()
+        parts.show(*filter(None, [*shown, run.lookup_table()]))

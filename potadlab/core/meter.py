@@ -13,7 +13,7 @@ access of one of them to its last the lock is held, and the lines touched meanwh
 op does before and after (a front cache, the block's own record, compound tails) does not.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,7 +24,7 @@ import numpy as np
 from . import metered
 from ._jit import kernel
 from .follow import erase_all, locate_independent, store_all
-from .layout import Verb
+from .layout import Outcome, Verb
 from .mapped import mapped
 from .replay import run_ops
 
@@ -33,7 +33,7 @@ _LINES_PER_PAGE = 64
 CACHE_BYTES, CACHE_WAYS = 1 << 20, 16
 LINES_MAX = 0xFFFF  # that EVENT has room for
 CPUS = 64  # told apart; a trace's further CPUs share them
-OTHER = 2  # row of `by_array` beside Verb.ALLOCATE and Verb.RELEASE: ops of any other verb
+OTHER = 2  # row of `by_array` beside Verb.ALLOCATE and Verb.RELEASE: other verbs, or not done
 
 
 class Guard(IntEnum):
@@ -45,6 +45,7 @@ class Guard(IntEnum):
 
 
 _WRITTEN, _ALWAYS, _RELEASE = int(Guard.WRITTEN), int(Guard.ALWAYS), int(Verb.RELEASE)
+_DONE = int(Outcome.DONE)
 
 COST = np.dtype(
     [  # of one op
@@ -114,14 +115,16 @@ def new(
 ) -> Meter:
     """A meter of these arrays, its cache empty; one not named in `guards` is guarded when written.
 
-    Each array is one piece of memory (C order), apart from the others.
+    "part" in `guards` speaks for every "part.name".  Each array is one piece of memory (C order), apart from the others.
     """
-    assert guards.keys() <= arrays.keys()
+    parts = {name.partition(".")[0] for name in arrays}
+    assert guards.keys() <= parts | arrays.keys()
     rows = np.zeros(len(arrays), _ARRAY)
     line = 0
     for number, (name, array) in enumerate(arrays.items()):
         assert array.flags.c_contiguous
-        start, guard = array.ctypes.data, guards.get(name, Guard.WRITTEN)
+        start, part = array.ctypes.data, name.partition(".")[0]
+        guard = guards.get(name, guards.get(part, Guard.WRITTEN))
         rows[number] = (start, start + array.nbytes, line, number, guard)
         pages = -(-array.nbytes // (LINE_BYTES * _LINES_PER_PAGE))
         line += pages * _LINES_PER_PAGE
@@ -252,7 +255,9 @@ def _transferred(line, cpu, written):
 
 @kernel
 def _settle_op(meter, op, event, cost):
-    row = np.int64(op["verb"]) if op["verb"] <= _RELEASE else np.int64(OTHER)
+    row = np.int64(OTHER)
+    if op["verb"] <= _RELEASE and event["outcome"] == _DONE:
+        row = np.int64(op["verb"])
     settle(meter, row, np.int64(op["cpu"]), cost)
     event["lines"] = min(np.int64(cost["lines"]), LINES_MAX)
 
@@ -344,15 +349,18 @@ def metering(
     guards: Mapping[str, Guard] | None = None,
     cache_bytes: int = CACHE_BYTES,
     ways: int = CACHE_WAYS,
+    left_out: Sequence[str] = (),
 ) -> Iterator[Metering]:
     """Meter what is done with `.state`, over the memory of `state`; one at a time in a process.
 
-    guards: which arrays the allocator's lock guards, by name.  Raises RuntimeError under
-    NUMBA_DISABLE_JIT=1, where nothing can be seen.
+    guards: which arrays the allocator's lock guards, by name; left_out: arrays that do not count.
+    Raises RuntimeError under NUMBA_DISABLE_JIT=1, where nothing can be seen.
     """
     if not metered.AVAILABLE:
         raise RuntimeError("lines can be counted in compiled kernels only: unset NUMBA_DISABLE_JIT")
     arrays = arrays_of(state)
+    for name in left_out:
+        del arrays[name]
     with metered.BUSY:
         metered.LOGGED[0] = 0
         meter = new(arrays, guards or {}, cache_bytes, ways)

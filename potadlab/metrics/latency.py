@@ -99,11 +99,11 @@ def measure(
     for name in lookups:
         if name not in LOOKUPS:
             raise UnknownName(f"lookup {name!r}: choose among {', '.join(LOOKUPS)}")
-    blocks = _outermost(blocks)
+    blocks = outermost(blocks)
     if len(blocks) == 0:
         return []
-    addresses = _addresses(blocks, seed, lookups_timed)
-    filled = {name: _filled(name, blocks, granules) for name in lookups}
+    addresses = addresses_in(blocks, seed, lookups_timed)
+    filled = {name: filled_with(name, blocks, granules) for name in lookups}
     served = granules if in_service is None else in_service
     sizes = {name: _bytes(filled[name], len(blocks), served) for name in lookups}
     rounds, samples = _rounds(filled, blocks, addresses, seed, updates, kind_order)
@@ -159,21 +159,23 @@ def _figure_name(what: str) -> str:
     return f"{what.removeprefix('kind_order_')}_ns" + (".kind_order_only" if kind_order else "")
 
 
-def _outermost(blocks: np.ndarray) -> np.ndarray:
+def outermost(blocks: np.ndarray) -> np.ndarray:
     """Those that do not lie inside one before them."""
     ends = blocks["granule"] + (np.int64(1) << blocks["order"].astype(np.int64))
     before = np.maximum.accumulate(np.append(0, ends[:-1])) if len(blocks) else ends
     return blocks[blocks["granule"] >= before]
 
 
-def _addresses(blocks: np.ndarray, seed: int, count: int) -> np.ndarray:
+def addresses_in(blocks: np.ndarray, seed: int, count: int) -> np.ndarray:
+    """Granules inside blocks chosen at random."""
     random = np.random.default_rng(seed)
     chosen = blocks[random.integers(0, len(blocks), count)]
     inside = random.integers(0, np.int64(1) << chosen["order"].astype(np.int64))
     return chosen["granule"] + inside
 
 
-def _filled(name: str, blocks: np.ndarray, granules: int) -> Any:
+def filled_with(name: str, blocks: np.ndarray, granules: int) -> Any:
+    """The lookup of this name with the blocks in it, stored in the order of their time."""
     index: Any = LOOKUPS[name](granules, facts())
     in_huge_pages(index)
     in_time = np.argsort(blocks["time_ns"], kind="stable")

@@ -6,7 +6,6 @@ from ..core import blocks, tree
 from ..core.interface import locate
 from ..core.layout import BLOCK, DESCRIPTOR, NONE
 from ..core.linux import pages
-from ..core.linux.state import CACHED
 from ..core.lookups import heads
 from ..errors import NoDescriptor
 from ..kinds import KINDS, Kind
@@ -38,8 +37,8 @@ class Buddy(Allocator):
         super().__init__(space, "buddy:" + ",".join(f"{name}={told[name]}" for name in told))
 
     def is_cached(self, granule: int) -> bool:
-        head = int(pages.head_of(self._state, granule))
-        return head != NONE and bool(self._state.frames[head]["use"] == CACHED)
+        head = int(pages.head_of(self._state.pages, granule))
+        return head != NONE and bool(pages.use_of(self._state.pages, head) == pages.CACHED)
 
 
 class Potad(Allocator):

@@ -13,15 +13,20 @@ import numpy as np
 
 from .. import __version__
 from ..core.layout import Verb
+from ..metrics import lines
 from ..metrics.fragmentation import at_a_moment
 from ..metrics.latency import Latency
 from ..runs import chosen
 from ..session import Session
+from . import meters
+from .meters import Meters
 
 Times = dict[str, dict[str, float]]  # by allocator: {"median", "best", "null"} in ns per op
 
 
-def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[str, Any]:
+def as_dict(
+    session: Session, times: Times, latencies: list[Latency], counted: Meters
+) -> dict[str, Any]:
     """One replayed trace as plain numbers and names."""
     space = session.space
     off = {found.allocator: found for found in session.distances()}
@@ -33,10 +38,13 @@ def as_dict(session: Session, times: Times, latencies: list[Latency]) -> dict[st
         "space": {"bytes": space.bytes, "granule_bytes": space.granule_bytes},
         "runs": [
             run_figures(session, name, times)
+            | meters.figures(counted, name)
             | ({"distance": off[name].as_dict()} if name in off else {})
             for name in session.names
         ],
-        "lookups": [lookup_figures(found) for found in latencies],
+        "lookups": [
+            lookup_figures(found) | _lookup_lines(counted, found.lookup) for found in latencies
+        ],
     }
 
 
@@ -91,6 +99,10 @@ def run_figures(session: Session, name: str, times: Times) -> dict[str, Any]:
 
 def _asked(session: Session, verb: Verb) -> int:
     return int(np.count_nonzero(session.ops["verb"] == verb))
+
+
+def _lookup_lines(counted: Meters, name: str) -> dict[str, Any]:
+    return lines.lookup_figures(counted.lookups[name]) if name in counted.lookups else {}
 
 
 def _rounded(ns: float | None) -> float | None:

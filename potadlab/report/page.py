@@ -15,18 +15,22 @@ from bokeh.models import ColumnDataSource, CustomJS, Slider
 from bokeh.resources import Resources
 
 from .. import __version__
+from ..metrics.lines import VERBS
 from ..session import Session
 from ..views import (
     descriptors,
     distance,
     fragmentation,
     latency,
+    lines,
     orders,
     regions,
+    sharing,
     theme,
     timeline,
 )
 from . import figures, table
+from .meters import Meters
 
 if TYPE_CHECKING:
     from .run import Run
@@ -83,6 +87,7 @@ def _section(run: "Run", moments: int) -> str:
         headline=escape(table.headline(session)),
         runs=html_table(table.run_rows(session, run.times)),
         caption=escape(table.caption(run.session, run.times)),
+        more=_more_tables(run),
         moments=len(indices),
         legend=_keys(_legend(session)),
         kinds=_keys(_kinds(session)),
@@ -91,7 +96,7 @@ def _section(run: "Run", moments: int) -> str:
         figures="".join(card(divs[name]) for name in others),
         distances=_distances(session),
         lookup_note=escape(table.LOOKUP_CAPTION),
-        lookups=html_table(table.lookup_rows(run.latencies)),
+        lookups=html_table(table.lookup_rows(run.latencies, run.meters.lookups)),
         script=script,
     )
 
@@ -194,6 +199,47 @@ def _figures(run: "Run", marker: ColumnDataSource) -> Iterator[tuple[str, Any]]:
     yield "descriptors", descriptors.draw(_descriptor_columns(session), seconds, marker)
     if run.latencies:
         yield "latency", latency.draw(run.latencies)
+    yield from _line_figures(run.meters)
+
+
+def _line_figures(found: Meters) -> Iterator[tuple[str, Any]]:
+    """How many lines ops touch, in which structures, and what virtual CPUs cost each other."""
+    for verb in VERBS if found.runs else ():
+        counts = {name: each.of(verb).counts for name, each in found.runs.items()}
+        title = f"Cache lines of an {verb}" if verb == "allocate" else f"Cache lines of a {verb}"
+        yield title, lines.draw(title, counts)
+    if found.runs:
+        split = {
+            f"{name}, {verb}": each.of(verb).by_array
+            for name, each in found.runs.items()
+            for verb in VERBS
+        }
+        yield "structures", lines.draw_structures("Cache lines by structure", split)
+    if found.virtual:
+        yield "fetched", _sharing(found, "Lines fetched from another CPU, per op", "transfers")
+        yield "locked", _sharing(found, "Lines touched under the lock, per op", "locked")
+
+
+def _sharing(found: Meters, title: str, what: str) -> Any:
+    """Over the number of virtual CPUs, the mean of all ops."""
+    values = {
+        name: {cpus: each.per_op(what) for cpus, each in by_cpus.items()}
+        for name, by_cpus in found.virtual.items()
+    }
+    return sharing.draw(title, "lines per op", values)
+
+
+def _more_tables(run: "Run") -> str:
+    """Tables of lines and virtual CPUs, where they were counted."""
+    found, parts = run.meters, []
+    if found.runs:
+        told = escape(table.lines_caption(found))
+        parts += [f"<h3>{table.LINES_TITLE}</h3>", html_table(table.lines_rows(found))]
+        parts += [f'<p class="note">{told}</p>']
+    if found.virtual:
+        parts += [f"<h3>{table.CPUS_TITLE}</h3>", html_table(table.cpus_rows(found))]
+        parts += [f'<p class="note">{escape(table.CPUS_CAPTION)}</p>']
+    return "\n".join(parts)
 
 
 def _descriptor_columns(session: Session) -> dict[str, np.ndarray]:
@@ -250,6 +296,7 @@ _SECTION = """<section>
 <h2>{headline}</h2>
 {runs}
 <p class="note">{caption}</p>
+{more}
 <h3>Memory over time</h3>
 <p class="note">{moments} moments, evenly spaced in time; each pixel shows the size of the blocks
 that hold most of it. Addresses run along the rows.</p>

@@ -1,7 +1,7 @@
 """A trace replayed on several allocators, and the lookups over what lives at its end."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from ..session import Session
 from ..traces import Trace
 from ..units import Space
 from ..views import distance, timeline
-from . import figures, table, timing
+from ..virtual import CPUS_MAX
+from . import figures, meters, table, timing
+from .meters import Meters
 from .page import html_page
 
 # those that answer for a live allocator and differ in kind, not in a frame's size
@@ -34,10 +36,11 @@ class Run:
     session: Session
     times: figures.Times
     latencies: list[Latency]
+    meters: Meters = field(default_factory=Meters)
 
     def as_dict(self) -> dict[str, Any]:
         """The object of `potadlab replay --json`."""
-        return figures.as_dict(self.session, self.times, self.latencies)
+        return figures.as_dict(self.session, self.times, self.latencies, self.meters)
 
     def table(self) -> Any:
         """The comparison, one row per allocator: a table that a terminal and a notebook show."""
@@ -45,7 +48,17 @@ class Run:
 
     def lookup_table(self) -> Any | None:
         """The lookups' latencies, one row each; None if none was measured."""
-        return table.lookup_table(self.latencies) if self.latencies else None
+        if not self.latencies:
+            return None
+        return table.lookup_table(self.latencies, self.meters.lookups)
+
+    def lines_table(self) -> Any | None:
+        """Cache lines per op, one row per allocator; None if they were not counted."""
+        return table.lines_table(self.meters) if self.meters.runs else None
+
+    def cpus_table(self) -> Any | None:
+        """What virtual CPUs cost each other; None if none was asked for."""
+        return table.cpus_table(self.meters) if self.meters.virtual else None
 
     def distance_table(self) -> Any | None:
         """How far each allocator is from the recorded placement; None without `recorded`."""
@@ -65,7 +78,7 @@ class Run:
 
     def at(self, moment: str | int) -> dict[str, np.ndarray]:
         """BLOCK[] of each allocator after `moment` ops, or at a share of them such as "50%"."""
-        index = _index(moment, self.session.length)
+        index = index_of(moment, self.session.length)
         return {name: self.session.blocks(name, index) for name in self.session.names}
 
     def to_html(self, path: str | Path) -> None:
@@ -79,18 +92,33 @@ def replay(
     *,
     lookups: Sequence[str] = (),
     space: Space | None = None,
+    lines: bool = False,
+    cpus: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> Run:
     """Replay `trace` on `allocators` (none named: all that can); time them and `lookups`.
 
-    None named: the usual ones; "all": every one.
+    None named: the usual ones; "all": every one.  lines: count cache lines in replays of their own
+    (the first on a machine compiles half a minute for each allocator).  cpus: and on so many
+    virtual CPUs; raises BadSize for a number that is not within 1 to 64.
     """
+    check_cpus(cpus)
     tell = progress or (lambda share, what: None)
     chosen = tuple(dict.fromkeys(allocators)) or _default_allocators(space)
     session = Session(trace, chosen, space=space, progress=tell)
     times = timing.measure(session, tell)
     tell(1.0, "timing lookups")
-    return Run(session, times, _measured(session, _named(lookups)))
+    named = _named(lookups)
+    latencies = _measured(session, named)
+    counted = meters.measure(session, named, cpus, tell) if lines or cpus else Meters()
+    return Run(session, times, latencies, counted)
+
+
+def check_cpus(cpus: Sequence[int]) -> None:
+    """Raises BadSize for a number of virtual CPUs that cannot be had."""
+    for number in cpus:
+        if not 1 <= number <= CPUS_MAX:
+            raise BadSize(f"{number} virtual CPUs: take 1 to {CPUS_MAX}")
 
 
 def _measured(session: Session, lookups: tuple[str, ...]) -> list[Latency]:
@@ -114,7 +142,7 @@ def _default_allocators(space: Space | None) -> tuple[str, ...]:
     return tuple(name for name in usual() if not (space and ALLOCATORS[name].needs_record))
 
 
-def _index(moment: str | int, length: int) -> int:
+def index_of(moment: str | int, length: int) -> int:
     """Ops before a moment; raises BadSize for one that is not within the run."""
     text = str(moment).strip()
     try:

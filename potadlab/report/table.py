@@ -11,12 +11,15 @@ from ..core.allocators import ALLOCATORS
 from ..core.layout import Flag
 from ..metrics.latency import BATCH, Latency
 from ..metrics.latency import ROUNDS as LOOKUP_ROUNDS
+from ..metrics.lines import Lines, LookupLines
 from ..runs import chosen
 from ..session import Session
 from ..traces import Trace
 from ..traces.difference import Difference
 from ..units import format_size
+from ..virtual import OPS
 from . import figures
+from .meters import Meters
 from .timing import ROUNDS
 
 _OPEN_LOOP = "Open loop: the trace asks the same of all, whatever they answer."
@@ -25,7 +28,21 @@ LOOKUP_CAPTION = (
     "Random addresses in the blocks live at the trace's end. "
     f"independent, dependent: per lookup, median of {LOOKUP_ROUNDS} rounds. "
     f"batch p50, p99: of means of {BATCH} dependent lookups. "
-    "insert, erase: of random blocks, none waiting for another."
+    "insert, erase: of random blocks, none waiting for another. "
+    "lines: distinct cache lines of a lookup."
+)
+
+LINES_TITLE = "Cache lines of 64 bytes, per op"
+_LINES = (
+    "allocate / release, means over the ops that were done, descriptor and lookup entry included. "
+    "missed: in a simulated cache of 1 MiB, 16 ways, empty at the start. fetched: lines that "
+    "another CPU has written since this one had them. locked: ops that take the zone's lock; lines "
+    "touched under it."
+)
+CPUS_TITLE = "As many virtual CPUs, each with a copy of the trace, in one memory"
+CPUS_CAPTION = (
+    f"The first {OPS:,} ops of each copy, a little later than the one before; memory all "
+    "free at the start, as many times as large. lines: all that an op touches."
 )
 
 DISTANCE_TITLE = "Against the recorded kernel's own placement"
@@ -111,10 +128,10 @@ def _ns(ns: float | None) -> str:
     return "-" if ns is None else f"{ns:.1f}"
 
 
-def lookup_rows(latencies: list[Latency]) -> Rows:
+def lookup_rows(latencies: list[Latency], lines: dict[str, LookupLines]) -> Rows:
     heads = [
         "lookup", "live blocks", "independent ns", "dependent ns", "batch p50 ns",
-        "batch p99 ns", "insert ns", "erase ns", "bytes per block",
+        "batch p99 ns", "insert ns", "erase ns", "bytes per block", "lines",
     ]  # fmt: skip
     rows = [
         [
@@ -127,10 +144,50 @@ def lookup_rows(latencies: list[Latency]) -> Rows:
             _ns(found.insert_ns),
             _ns(found.erase_ns),
             f"{found.bytes_per_block:.1f}",
+            f"{lines[found.lookup].lookup:.2f}" if found.lookup in lines else "-",
         ]
         for found in latencies
     ]
     return heads, rows
+
+
+def lines_rows(meters: Meters) -> Rows:
+    """One row per allocator."""
+    heads = [
+        "allocator", "lines", "p99", "written", "missed", "fetched", "ops locked", "lines locked",
+    ]  # fmt: skip
+    return heads, [[name, *_line_cells(found)] for name, found in meters.runs.items()]
+
+
+def _line_cells(found: Lines) -> list[str]:
+    both = found.allocate, found.release
+    return [
+        " / ".join(f"{each.mean:.2f}" for each in both),
+        " / ".join(f"{each.p99:.0f}" for each in both),
+        " / ".join(f"{each.written:.2f}" for each in both),
+        " / ".join(f"{each.misses:.2f}" for each in both),
+        " / ".join(f"{each.transfers:.2f}" for each in both),
+        " / ".join(f"{each.locked_ops:.0%}" for each in both),
+        " / ".join(f"{each.locked:.2f}" for each in both),
+    ]
+
+
+def cpus_rows(meters: Meters) -> Rows:
+    """One row per allocator and number of CPUs."""
+    heads = ["allocator", "CPUs", "lines", "fetched", "ops locked", "lines locked"]
+    found = [
+        [name, str(cpus), *(_line_cells(each)[place] for place in (0, 4, 5, 6))]
+        for name, by_cpus in meters.virtual.items()
+        for cpus, each in by_cpus.items()
+    ]
+    return heads, found
+
+
+def lines_caption(meters: Meters) -> str:
+    """How to read the columns, and what was cut short."""
+    cut = {name: found.cut for name, found in meters.runs.items() if found.cut}
+    told = "".join(f" {name}: {ops:,} ops touch more than was kept." for name, ops in cut.items())
+    return _LINES + told
 
 
 def distance_rows(session: Session) -> Rows:
@@ -157,9 +214,17 @@ def run_table(session: Session, times: figures.Times) -> Table:
     return table_of(headline(session), run_rows(session, times), caption(session, times))
 
 
-def lookup_table(latencies: list[Latency]) -> Table:
+def lookup_table(latencies: list[Latency], lines: dict[str, LookupLines]) -> Table:
     title = "From an address to kind, order and owner"
-    return table_of(title, lookup_rows(latencies), LOOKUP_CAPTION)
+    return table_of(title, lookup_rows(latencies, lines), LOOKUP_CAPTION)
+
+
+def lines_table(meters: Meters) -> Table:
+    return table_of(LINES_TITLE, lines_rows(meters), lines_caption(meters))
+
+
+def cpus_table(meters: Meters) -> Table:
+    return table_of(CPUS_TITLE, cpus_rows(meters), CPUS_CAPTION)
 
 
 def info_table(trace: Trace) -> Table:

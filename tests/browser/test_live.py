@@ -36,7 +36,7 @@ def test_it_is_seen_as_it_goes_on(page):
     rates = page.columns("live.canvas.rates")
     assert max(rates["allocs"]) > 0
     assert max(page.columns("live.canvas.free")["time_s"]) <= 0
-    assert page.python("live.stage.flow.sent") > 1
+    page.until("live.stage.flow.sent > 1")
     page.says("out of service")
     page.says("process")
     assert not page.console

@@ -29,6 +29,8 @@ VARIANTS = {  # every allocator of the registry, and POTAD and buddy in each of 
         POTAD, caches=2, groups=3, placement="tightest", chunk_order=6
     ),
     "buddy, core lists": partial(BUDDY, **CORE),
+    "buddy with memdesc": partial(BUDDY, descriptor="memdesc"),
+    "cma of two pageblocks": partial(BUDDY, page=9, pcp=2, area=128 << 9, bit_order=1),
     "buddy of small pageblocks": partial(BUDDY, page=9, pcp=2, max_order=8),
 }
 LLFREE = ALLOCATORS["llfree"].new
@@ -36,7 +38,9 @@ VARIANTS |= {
     "llfree of one CPU, trees of 32": partial(LLFREE, cpus=1, children=32, tails=0),
     "llfree in groups": partial(LLFREE, cpus=2, groups=3),
 }
-LINUX = [name for name in VARIANTS if name.startswith(("buddy", "llfree"))]  # struct page, order 10
+LINUX = [
+    name for name in VARIANTS if name.startswith(("buddy", "cma", "llfree"))
+]  # struct page, order 10
 ZONES = [(200, 453), (3, 200)]  # in order of trial; neither begins nor ends at a power of two
 RANGES = [(3, 60), (64, 180), (200, 300), (310, 450)]
 RECORD_BYTES, MOVABLE = facts()["record_bytes"], facts()["movable"]
@@ -73,7 +77,7 @@ def start_of(name):
 
 
 def is_buddy(name):
-    return name.startswith("buddy")
+    return name.startswith(("buddy", "cma"))
 
 
 def allocate(name, state, model, order, number):
@@ -85,6 +89,9 @@ def allocate(name, state, model, order, number):
     if name == "recorded":
         placed = wanted % (1 << order) == 0 and wanted in places
         assert granule == (wanted if placed else NONE)
+    elif granule == NONE and name.startswith("cma") and not MOVABLE[kind]:
+        places = [place for place in places if not in_area(state, place, order)]
+        assert not places, "what is not movable has no place in the area"
     else:
         assert (granule == NONE) == (not places), "refused only where there is no place"
     if granule != NONE:
@@ -96,6 +103,8 @@ def allocate(name, state, model, order, number):
 def claim(name, state, model, told, size, align_order, may_move):
     granules = size << align_order
     moves = np.zeros(granules + 2 if may_move else 0, MOVE)
+    if state_has_area(state):
+        return claim_from_area(state, model, told, granules, align_order, moves)
     start, steps, order, moved = interface.claim(state, granules, align_order, 3, 5, moves)
     if name == "recorded":
         assert (start, steps, moved) == (NONE, 0, 0)
@@ -118,6 +127,61 @@ def claim(name, state, model, told, size, align_order, may_move):
     assert order == able[0]
     assert steps == tried.index(able[0]) + 1, "the first step that can"
     return take_chunks(model, start, order, granules, name not in LINUX)
+
+
+def state_has_area(state):
+    return getattr(state, "area_granules", 0) > 0
+
+
+def in_area(state, granule, order):
+    """Whether a block touches the CMA area."""
+    base = int(state.area[0]["base"])
+    return base < granule + (1 << order) and granule < base + int(state.area[0]["granules"])
+
+
+def claim_from_area(state, model, told, granules, align_order, moves):
+    """First fit over clear bits; a busy range is skipped; what lay in the way is elsewhere then."""
+    found = interface.claim(state, granules, align_order, 3, 5, moves)
+    start, steps, order, moved = (int(value) for value in found)
+    base, end = int(state.area[0]["base"]), int(state.area[0]["base"] + state.area[0]["granules"])
+    align, tried, fits = max(1 << align_order, 2), 0, NONE  # a bit is two granules
+    for first in range(-(-base // align) * align, end - granules + 1, align):
+        touched = range(first, first + -(-granules // 2) * 2)
+        if touched.stop > end or any(model.holder(at) in model.claims for at in touched):
+            continue
+        tried += 1
+        blocks = in_the_way(model, told, first, first + granules)
+        if blocks is not None and (len(moves) or not blocks):
+            fits = first
+            break
+    assert steps == max(tried, 1)
+    if start == NONE and fits != NONE:
+        outside = model.free - set(range(fits // 64 * 64, -(-(fits + granules) // 64) * 64))
+        assert len(outside) < granules, "no place for one of them"
+        assert moved < len(blocks)
+        follow(model, told, moves[:moved], set())
+        return {}
+    assert start == fits
+    if start == NONE:
+        assert moved == 0
+        return {}
+    assert {int(move["granule"]) for move in moves[:moved]} == blocks
+    follow(model, told, moves[:moved], set(range(start, start + granules)))
+    return take_chunks(model, start, order, granules, True)
+
+
+def follow(model, told, moves, window):
+    """Blocks are elsewhere, none of them in the window; what they left is free."""
+    left = set()
+    for move in moves:
+        granule, to = int(move["granule"]), int(move["to"])
+        order = model.live.pop(granule)
+        assert move["order"] == order
+        assert not model.row(to, 1 << order) & window
+        model.take(to, order)
+        told[to] = told.pop(granule)
+        left |= model.row(granule, 1 << order)
+    model.free |= left
 
 
 def take_chunks(model, start, order, granules, together):
@@ -231,7 +295,10 @@ def play(name, requests):
         elif verb == "unpoison":
             assert interface.unpoison(state, first) == model.unpoison(first)
         elif verb == "pin":
-            pinnable = name in LINUX or can_pin(model, told, first)
+            counted = name in LINUX and "memdesc" not in name
+            pinnable = counted or can_pin(model, told, first)
+            if model.holder(first) in model.claims and is_buddy(name):
+                pinnable = False  # CMA's memory is mapped without struct pages
             assert interface.pin(state, first) == model.pin(first, pinnable)
         elif verb == "unpin":
             assert interface.unpin(state, first) == model.unpin(first)
@@ -299,6 +366,41 @@ def test_a_claim_empties_the_window_with_the_least_to_move(name, seed):
         interface.check(state)
         check_answers(state, model, told)
     assert moved > 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_cma_finds_the_first_range_that_is_not_busy(seed):
+    """Movable blocks in the area, some pinned or failed; claims of every size come and go."""
+    name, dice, told = "cma of two pageblocks", random.Random(seed), {}
+    state, model = start_of(name)
+    movable = [kind for kind in range(2, KINDS) if MOVABLE[kind]]
+    for _ in range(300):
+        order, kind = dice.choice([0, 0, 1, 2, 3]), dice.choice(movable)
+        granule = int(interface.allocate(state, order, kind, 1, NONE, 0, 0))
+        if granule != NONE:
+            model.take(granule, order)
+            told[granule] = kind, 1
+    for granule in dice.sample(sorted(model.live), len(model.live) * 2 // 3):
+        assert interface.release(state, granule, 0) == model.release(granule)
+        del told[granule]
+    for granule in dice.sample(sorted(model.live), 2):
+        assert interface.pin(state, granule) == model.pin(granule, True)
+    assert interface.fail(state, 330) == model.fail(330)
+    moved = done = 0
+    for turn in range(30):
+        size, align_order = dice.choice([(1, 3), (3, 2), (1, 5), (5, 1), (7, 0), (2, 4), (1, 6)])
+        before, claims = dict(told), model.claimed
+        told |= claim(name, state, model, told, size, align_order, turn % 4 > 0)
+        moved += len(before.keys() - told.keys())
+        done += model.claimed - claims
+        interface.check(state)
+        if turn % 3 == 2 and model.claims:
+            which = model.claims[dice.choice(sorted(model.claims))]
+            for chunk in [at for at, of in model.claims.items() if of == which]:
+                assert interface.release(state, chunk, 0) == model.release(chunk)
+                del told[chunk]
+    assert moved > 0
+    assert 3 < done < 30, "some were served, some refused"
 
 
 @pytest.mark.parametrize("name", VARIANTS)

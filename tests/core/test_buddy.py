@@ -5,17 +5,16 @@ import pytest
 
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.layout import NONE, Outcome
-from potadlab.core.linux import lists, percpu
+from potadlab.core.layout import NONE, PUT_OFF, Outcome
+from potadlab.core.linux import lists, memdesc, percpu
+from potadlab.core.linux.pages import CACHED, TAIL_MAPPING
 from potadlab.core.linux.state import (
     ALL_MARKS,
-    CACHED,
     MOVABLE,
     NO_MARKS,
     ONLINE,
     PCP_LISTS,
     RECLAIMABLE,
-    TAIL_MAPPING,
     UNMOVABLE,
     type_of,
 )
@@ -43,7 +42,7 @@ def blocks(state, order, migratetype=MOVABLE, zone=0):
     found, granule = [], int(lists.list_of(state, zone, order, migratetype)["first"])
     while granule != NONE:
         found.append(granule)
-        granule = int(state.frames[granule]["next"])
+        granule = int(state.pages.frames[granule]["next"])
     return found
 
 
@@ -53,7 +52,7 @@ def cached(state, order, migratetype=MOVABLE, zone=0, cpu=0):
     found, granule = [], int(state.pcp_lists[at]["first"])
     while granule != NONE:
         found.append(granule)
-        granule = int(state.frames[granule]["next"])
+        granule = int(state.pages.frames[granule]["next"])
     return found
 
 
@@ -260,7 +259,7 @@ def test_a_refill_takes_a_batch_and_doubles_it():
     assert len(cached(state, 0)) == 125
     assert interface.release(state, 10, 0) == 0
     assert cached(state, 0)[0] == 10, "the head of the list, and the next to go"
-    assert state.frames[10]["use"] == CACHED
+    assert state.pages.frames[10]["use"] == CACHED
     assert ask(state, 0) == 10
     assert ask(state, 3) == 192, "orders above 0: batch >> order"
     assert cached(state, 3) == [200 + 8 * i for i in range(6)]
@@ -322,7 +321,7 @@ def test_huge_pages_have_a_list_and_order_four_has_none():
     assert cached(state, 9)[0] == huge
     some = ask(state, 4)
     interface.release(state, some, 0)
-    assert state.frames[some]["use"] != CACHED
+    assert state.pages.frames[some]["use"] != CACHED
 
 
 def test_nothing_is_refused_while_a_list_holds_it():
@@ -340,22 +339,22 @@ def test_nothing_is_refused_while_a_list_holds_it():
 def test_tails_name_their_head_and_are_cleared():
     state = made(16, migratetypes=0, pcp=0)
     block = ask(state, 2)
-    tails = state.frames[block + 1 : block + 4]
+    tails = state.pages.frames[block + 1 : block + 4]
     assert tails["mapping"].tolist() == [TAIL_MAPPING] * 3
     assert tails["next"].tolist() == [block + 1] * 3
-    assert state.frames[block]["mapping"] == 0
+    assert state.pages.frames[block]["mapping"] == 0
     interface.split(state, block, 1)
-    assert state.frames["mapping"][block : block + 4].tolist() == [0, TAIL_MAPPING] * 2
-    assert state.frames["next"][[block + 1, block + 3]].tolist() == [block + 1, block + 3]
+    assert state.pages.frames["mapping"][block : block + 4].tolist() == [0, TAIL_MAPPING] * 2
+    assert state.pages.frames["next"][[block + 1, block + 3]].tolist() == [block + 1, block + 3]
     interface.release(state, block, 0)
     interface.release(state, block + 2, 0)
-    assert not state.frames["mapping"].any()
+    assert not state.pages.frames["mapping"].any()
 
 
 def test_without_tails_none_is_touched():
     state = made(1024, **PLAIN)
     interface.release(state, ask(state, 9), 0)
-    assert not state.frames["mapping"].any()
+    assert not state.pages.frames["mapping"].any()
 
 
 # ---- watermarks -----------------------------------------------------------------------------
@@ -398,3 +397,63 @@ def test_failed_memory_in_a_per_cpu_list_leaves_service():
     assert interface.fail(state, page) == Outcome.POISONED_BEFORE
     assert page not in [ask(state, 0) for _ in range(63)]
     assert ask(state, 0) == NONE
+
+
+# ---- memdesc --------------------------------------------------------------------------------
+
+
+def described(**options):
+    return made(64, **PLAIN | {"descriptor": "memdesc"} | options)
+
+
+def test_each_page_has_a_word_and_the_block_a_record():
+    state = described()
+    words, arena = state.pages.frames, state.pages.arenas[ANON]
+    first, second = ask(state, 2), ask(state, 1)
+    assert arena["words"] * 8 == 80, "a folio"
+    assert arena["live"] == 2
+    assert len({int(word) >> 18 for word in words[first : first + 4]}) == 1, "the same record"
+    assert int(words[second]) >> 18 != int(words[first]) >> 18
+    assert memdesc.bytes_of(state.pages, 64) == {"descriptors": 160, "lookup": 512}
+    interface.release(state, first, 0)
+    assert arena["live"] == 1
+    assert not words[first + 1 : first + 4].any(), "no free page leads to a record"
+    assert int(words[ask(state, 0)]) >> 18 == 0, "the last one that was freed is taken first"
+
+
+def test_plain_kernel_pages_have_no_record():
+    state = described()
+    page = ask(state, 0, KIND["pipe"])
+    assert memdesc.bytes_of(state.pages, 64)["descriptors"] == 0
+    assert interface.pin(state, page) == Outcome.IGNORED
+    folio = ask(state, 0)
+    assert interface.pin(state, folio) == Outcome.DONE
+    assert interface.release(state, folio, 0) == PUT_OFF
+    assert interface.unpin(state, folio) == (Outcome.RELEASED, 0)
+
+
+def test_pieces_have_records_of_their_own():
+    state = described()
+    block = ask(state, 3)
+    assert interface.split(state, block, 1) == 3
+    assert state.pages.arenas[ANON]["live"] == 4
+    for piece in range(block, block + 8, 2):
+        assert interface.release(state, piece, 0) == 1
+    assert state.pages.arenas[ANON]["live"] == 0
+    interface.check(state)
+
+
+def test_memdesc_changes_no_place():
+    """What allocates and what describes are independent: the same places with either."""
+    both = [made(4096, descriptor=word) for word in ("page", "memdesc")]
+    for turn in range(200):
+        places = {ask(state, turn % 5, (ANON, PTDESC, SLAB)[turn % 3], turn % 2) for state in both}
+        assert len(places) == 1
+        if turn % 3 == 0:
+            granule = places.pop()
+            assert len({int(interface.release(state, granule, 1)) for state in both}) == 1
+
+
+def test_a_space_that_the_links_do_not_reach_is_refused():
+    with pytest.raises(MemoryError, match="links"):
+        ALLOCATORS["buddy"].new(np.array([(0, 1 << 29)]), facts(), descriptor="memdesc")

@@ -12,7 +12,9 @@ import numpy as np
 from .. import interface, tree
 from .._jit import kernel
 from ..layout import NONE
-from ..linux.state import ALL_MARKS, FRAME, NO_MARKS, ORDER_MAX, ZONE_MARKS
+from ..linux import memdesc
+from ..linux.pages import FRAME
+from ..linux.state import ALL_MARKS, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
 from ..meter import Guard
 from . import buddy, llfree, null, potad, recorded
@@ -34,8 +36,10 @@ class Allocator:
     claims_move: bool = False  # a claim may move what is in its way
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
+    cpus: str = ""  # the option that says how many CPUs have something of their own
     # which arrays the lock of a zone guards; one not named: whenever it is written
     guards: Mapping[str, Guard] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()  # arrays of the model's own, which what it models has not
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,14 @@ class Chosen:
         """A state over `zones` with nothing in service."""
         values = self.allocator.options
         options = {option: values[option][word] for option, word in self.words.items()}
-        return self.allocator.new(zones, kinds, **options, **more)
+        return self.allocator.new(zones, kinds, **(options | more))
+
+    def for_cpus(self, cpus: int) -> dict[str, int]:
+        """What `new` is to be told for so many CPUs; nothing where none has anything of its own."""
+        option = self.allocator.cpus
+        if option and self.allocator.options[option][self.words[option]]:
+            return {option: cpus}
+        return {}
 
 
 def choose(spec: str) -> Chosen:
@@ -103,11 +114,13 @@ def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, in
 
 
 def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
-    """As Linux's, and beside struct page: list heads, per-CPU lists, 4 bits for each pageblock."""
+    """List heads, per-CPU lists, 4 bits for each pageblock; and struct page, or memdescs."""
     heads = state.lists.nbytes + state.pcps.nbytes + state.pcp_lists.nbytes
-    return _bytes_of_linux(state, live_blocks, granules) | {
-        "free_structure": heads + (granules >> state.block_order) // 2
-    }
+    if isinstance(state.pages, memdesc.Memdescs):
+        found = memdesc.bytes_of(state.pages, granules)
+    else:
+        found = _bytes_of_linux(state, live_blocks, granules)
+    return found | {"free_structure": heads + (granules >> state.block_order) // 2}
 
 
 # POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
@@ -117,13 +130,25 @@ _POTAD_GUARDS = {
     **dict.fromkeys(("heads.entries", "heads.records", "heads.bodies"), Guard.NEVER),
     **dict.fromkeys(("caches", "cached"), Guard.NEVER),
 }
-# zone->lock: from the first list head touched to the last; struct pages before and after are free,
-# and a CPU's own lists have a lock of their own
-_BUDDY_GUARDS = {
-    "lists": Guard.ALWAYS,
-    **dict.fromkeys(("frames", "types", "pcps", "pcp_lists"), Guard.NEVER),
-}
+# zone->lock is held from the first write of a list head or zone counter to the last; watermarks
+# are read without it, pages before and after are the caller's, per-CPU lists the CPU's
+_BUDDY_GUARDS = dict.fromkeys(("pages", "pcps", "pcp_lists"), Guard.NEVER)
+# what Linux has not: types told from the start, tables of kinds
+_BUDDY_UNCOUNTED = ("votes", "counts", "kind_types", "pages.kind_movable")
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
+
+_BUDDY = {
+    "pcp": {"on": buddy.CPUS, "off": 0},
+    "tails": {"on": 1, "off": 0},
+    "migratetypes": {"on": 1, "off": 0},
+    "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
+    "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
+    "descriptor": {"page": "page", "memdesc": "memdesc"},
+    "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
+}
+_AREAS = {f"{mib}MiB": mib << 20 for mib in (256, 2, 4, 8, 16, 32, 64, 128, 512)} | {
+    f"{gib}GiB": gib << 30 for gib in (1, 2, 4, 8)
+}
 
 ALLOCATORS = {
     "potad": Allocator(
@@ -137,23 +162,36 @@ ALLOCATORS = {
         },
         claims_move=True,
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
+        cpus="caches",
         guards=_POTAD_GUARDS,
     ),
     "buddy": Allocator(
         buddy.new,
         _bytes_of_buddy,
         "buddy is Linux 6.12's: per-CPU lists, compound tails, migratetypes, unless told off",
-        {
-            "pcp": {"on": buddy.CPUS, "off": 0},
-            "tails": {"on": 1, "off": 0},
-            "migratetypes": {"on": 1, "off": 0},
-            "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
-            "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
-            "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
-        },
+        _BUDDY,
         order_max=ORDER_MAX,
         claim_untried="not tried: the buddy core gives one block, a power of two of at most 4 MiB",
+        cpus="pcp",
         guards=_BUDDY_GUARDS,
+        uncounted=_BUDDY_UNCOUNTED,
+    ),
+    "cma": Allocator(
+        buddy.new,
+        _bytes_of_buddy,
+        "cma is buddy with one CMA area, which movable memory uses meanwhile",
+        {
+            "area": _AREAS,
+            "bit_order": {str(order): order for order in range(10)},
+            **_BUDDY,
+            "migratetypes": {"on": 1},
+        },
+        order_max=ORDER_MAX,
+        claim_refused="given up: each range of the area is claimed, or holds what cannot move",
+        claim_untried="not tried: there is no area",
+        cpus="pcp",
+        guards=_BUDDY_GUARDS,
+        uncounted=_BUDDY_UNCOUNTED,
     ),
     "llfree": Allocator(
         llfree.new,
@@ -167,6 +205,7 @@ ALLOCATORS = {
         },
         order_max=llfree.ORDER_MAX,
         claim_untried="not tried: LLFree gives one block, a power of two of at most 4 MiB",
+        cpus="cpus",
         guards=_LOCK_FREE,
     ),
     "recorded": Allocator(

@@ -2,7 +2,8 @@
 
 Free lists per order and migratetype (`linux/lists.py`), fallback (`linux/fallback.py`), per-CPU
 lists (`linux/percpu.py`), struct page with compound tails (`linux/pages.py`), zones with their
-watermarks (`linux/state.py`).  Each can be switched off.
+watermarks (`linux/state.py`).  Each can be switched off.  With memdesc (`linux/memdesc.py`) in
+place of struct page it is what Linux plans to be.
 
 Differences from Linux.  Every block of order > 0 is taken as compound (__GFP_COMP).  Zones are
 tried in the order given, whatever gfp flags say; where there are several, ALLOC_NOFRAGMENT is set
@@ -22,16 +23,16 @@ import numpy as np
 
 from .. import interface
 from .._jit import inlined, kernel
-from ..bits import align_down, trailing_zeros
+from ..bits import align_down, largest_order, trailing_zeros
 from ..layout import NONE, PUT_OFF, Outcome
-from ..linux import lists, pages, percpu
+from ..linux import cma, lists, memdesc, pages, percpu
+from ..linux.memdesc import Memdescs
+from ..linux.pages import CACHED, FREE, LIVE, NO_HEAD, StructPages
 from ..linux.state import (
     ALL_MARKS,
-    CACHED,
-    FREE,
-    LIVE,
+    CMA,
+    ISOLATE,
     MOVABLE,
-    NO_HEAD,
     NO_MARKS,
     ONLINE,
     ORDER_MAX,
@@ -39,6 +40,7 @@ from ..linux.state import (
     PCP_TYPES,
     POISONED,
     RECLAIMABLE,
+    SERVED,
     TYPES,
     UNMOVABLE,
     ZONE_MARKS,
@@ -62,12 +64,25 @@ def new(
     watermarks: int = ZONE_MARKS,
     max_order: int = ORDER_MAX,
     page: int = 12,
+    descriptor: str = "page",
+    area: int = 0,
+    bit_order: int = 0,
 ) -> BuddyState:
     """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
 
-    pcp: how many CPUs have lists of their own; page: log2 of a granule's bytes.
+    pcp: how many CPUs have lists of their own; page: log2 of a granule's bytes; descriptor: "page"
+    (struct page) or "memdesc", which has no tails to write; area: bytes of a CMA area, whole
+    pageblocks of it, each bit of its bitmap for 2**bit_order granules.
     """
-    return new_state(zones, kinds, pcp, tails, migratetypes, watermarks, max_order, page)
+    granules = int(zones.max()) + 1
+    told: StructPages | Memdescs
+    if descriptor == "memdesc":
+        told = memdesc.new(granules, kinds)
+    else:
+        told = pages.new(granules, kinds, tails)
+    return new_state(
+        zones, kinds, pcp, told, migratetypes, watermarks, max_order, page, area, bit_order
+    )
 
 
 # ---- the start ------------------------------------------------------------------------------
@@ -84,7 +99,7 @@ def add(state: BuddyState, start, end):
 @kernel
 def adopt(state: BuddyState, granule, order, kind, owner):
     end = granule + (np.int64(1) << order)
-    pages.describe(state, granule, order, kind)
+    pages.describe(state.pages, granule, order, kind, owner)
     _manage(state, granule, end)
     while granule < end:
         block = granule >> state.block_order
@@ -99,9 +114,20 @@ def _manage(state, start, end):
         zone = state.zones[zone_of(state, start)]
         part = min(end, np.int64(zone["end"])) - start
         zone["managed"] += part
+        _serve(state, start, start + part)
         start += part
     if state.counts[ONLINE] > 0:
         measure_zones(state)
+
+
+@kernel
+def _serve(state, start, end):
+    if state.area_granules > 0:
+        while start < end:
+            block = start >> state.block_order
+            part = min(end, (block + 1) << state.block_order) - start
+            state.votes[block, SERVED] += part
+            start += part
 
 
 @kernel
@@ -109,6 +135,7 @@ def _bring_online(state, cpu):
     """The first op of a CPU; the very first of all also ends the start."""
     if state.counts[ONLINE] == 0 and state.migratetypes != 0:
         _infer_types(state)
+        cma.declare(state)
     state.counts[ONLINE] = cpu + 1
     measure_zones(state)
     for zone in range(len(state.zones)):
@@ -144,7 +171,7 @@ def allocate(state: BuddyState, order, kind, owner, granule, cpu, group):
         _bring_online(state, cpu)
     found = _take(state, order, wanted_type(state, kind, group), cpu)
     if found != NONE:
-        pages.describe(state, found, order, kind)
+        pages.describe(state.pages, found, order, kind, owner)
     return found
 
 
@@ -153,7 +180,7 @@ def _take(state, order, migratetype, cpu):
     """get_page_from_freelist where its first zone serves at once, else all of it."""
     found = np.int64(NONE)
     zone = np.int64(0)
-    if order < state.orders and _above(state, zone, order, state.zones[zone]["low"]):
+    if order < state.orders and _above(state, zone, order, migratetype, state.zones[zone]["low"]):
         if percpu.has_list(state, order):
             number = cpu % state.cpus
             pcp = state.pcps[number]
@@ -162,7 +189,7 @@ def _take(state, order, migratetype, cpu):
             if found != NONE:
                 pcp["free_count"] >>= 1
                 return found
-        else:
+        elif state.area_granules == 0:
             found = lists.smallest(state, zone, order, migratetype)
     if found == NONE:
         found = _take_anywhere(state, order, migratetype, cpu)
@@ -170,16 +197,22 @@ def _take(state, order, migratetype, cpu):
 
 
 @inlined
-def _above(state, zone, order, mark):
-    """zone_watermark_fast: enough is free, and a block of this order or more is among it."""
+def _above(state, zone, order, migratetype, mark):
+    """zone_watermark_fast: enough is free, and a block of this order or more is among it.
+
+    What is CMA's counts for movable requests only (ALLOC_CMA).
+    """
     if state.watermarks == NO_MARKS:
         return True
-    if state.zones[zone]["free"] - (np.int64(1) << order) + 1 <= mark:
+    free = state.zones[zone]["free"]
+    if state.area_granules > 0 and migratetype != MOVABLE:
+        free -= state.zones[zone]["cma"]
+    if free - (np.int64(1) << order) + 1 <= mark:
         return False
     if order == 0:
         return True
     for found in range(order, state.orders):
-        for other in range(PCP_TYPES):
+        for other in range(CMA + 1 if migratetype == MOVABLE else PCP_TYPES):
             if lists.list_of(state, zone, found, other)["first"] != NONE:
                 return True
     return False
@@ -214,7 +247,7 @@ def _take_above(state, order, migratetype, cpu, level):
         for zone in range(len(state.zones)):
             own = state.zones[zone]
             mark = own["low"] if level == 0 else own["min"]
-            if level < 2 and not _above(state, zone, order, mark):
+            if level < 2 and not _above(state, zone, order, migratetype, mark):
                 continue
             found = _take_from(state, zone, order, migratetype, cpu, whole_blocks)
             if found != NONE:
@@ -247,22 +280,29 @@ def _take_from(state, zone, order, migratetype, cpu, whole_blocks):
 def release(state: BuddyState, granule, cpu):
     if cpu >= state.counts[ONLINE]:
         _bring_online(state, cpu)
-    frame = state.frames[granule]
-    if frame["use"] != LIVE or frame["released"] != 0:
+    if pages.use_of(state.pages, granule) != LIVE or pages.released(state.pages, granule):
         return np.int64(NONE)
-    if frame["pins"] > 0:
-        frame["released"] = 1
+    if pages.pins_of(state.pages, granule) > 0:
+        pages.set_released(state.pages, granule, 1)
         return np.int64(PUT_OFF)
-    order = np.int64(frame["order"])
-    pages.forget(state, granule, order)
+    order = pages.order_of(state.pages, granule)
+    pages.forget(state.pages, granule, order)
+    if state.area_granules > 0:
+        cma.give_up(state, granule, order)
     if state.counts[POISONED] > 0 and _give_but_poison(state, granule, order):
         return order
+    _put_back(state, granule, order, cpu)
+    return order
+
+
+@inlined
+def _put_back(state, granule, order, cpu):
+    """free_unref_page, or straight to the zone's lists where there is none for the order."""
     zone = zone_of(state, granule)
     if percpu.has_list(state, order):
         percpu.push(state, zone, cpu % state.cpus, granule, order)
     else:
         _give(state, zone, granule, order)
-    return order
 
 
 @inlined
@@ -278,7 +318,7 @@ def _give_but_poison(state, granule, order):
     """Free a block but for failed pages, which never reach a list; False if there are none."""
     end, start, clean = granule + (np.int64(1) << order), granule, True
     for page in range(granule, end):
-        if state.frames[page]["poisoned"] != 0:
+        if pages.poisoned(state.pages, page):
             lists.give_range(state, start, page, False)
             start, clean = page + 1, False
     if not clean:
@@ -298,47 +338,55 @@ def drain(state: BuddyState):
 @interface.split.register
 @kernel
 def split(state: BuddyState, granule, order):
-    frame = state.frames[granule]
-    whole_order = np.int64(frame["order"])
-    if frame["use"] != LIVE or whole_order < order or frame["pins"] > 0:
+    whole_order = pages.order_of(state.pages, granule)
+    if pages.use_of(state.pages, granule) != LIVE or whole_order < order:
         return np.int64(NONE)
-    movable = frame["movable"]
-    pages.forget(state, granule, whole_order)
-    for piece in range(granule, granule + (np.int64(1) << whole_order), np.int64(1) << order):
-        frame = state.frames[piece]
-        frame["use"], frame["order"], frame["movable"] = LIVE, order, movable
-        if state.tails != 0:
-            pages.set_tails(state, piece, order)
+    if pages.pins_of(state.pages, granule) > 0:
+        return np.int64(NONE)
+    pages.cut(state.pages, granule, whole_order, order)
     return whole_order
 
 
 @interface.pin.register
 @kernel
 def pin(state: BuddyState, granule):
-    head = pages.live_head(state, granule)
-    if head == NONE or state.frames[head]["released"] != 0:
+    head = _live_head(state, granule)
+    if head == NONE or pages.released(state.pages, head):
         return np.int64(Outcome.ABSENT)
-    state.frames[head]["pins"] += 1
+    if pages.pins_of(state.pages, head) == NONE or cma.claimed(state, head):
+        return np.int64(Outcome.IGNORED)  # memdesc's type Misc counts nothing; VM_PFNMAP
+    pages.add_pins(state.pages, head, 1)
     return np.int64(Outcome.DONE)
+
+
+@kernel
+def _live_head(state, granule):
+    """First granule of the live block that holds `granule`, or NONE."""
+    inside = zone_of(state, granule) != NONE
+    head = pages.head_of(state.pages, granule) if inside else np.int64(NONE)
+    if head == NONE or pages.use_of(state.pages, head) != LIVE:
+        return np.int64(NONE)
+    return head
 
 
 @interface.unpin.register
 @kernel
 def unpin(state: BuddyState, granule):
-    head = pages.live_head(state, granule)
-    if head == NONE or state.frames[head]["pins"] == 0:
+    head = _live_head(state, granule)
+    if head == NONE or pages.pins_of(state.pages, head) <= 0:
         return np.int64(Outcome.ABSENT), np.int64(NONE)
-    frame = state.frames[head]
-    frame["pins"] -= 1
-    if frame["pins"] > 0 or frame["released"] == 0:
+    pages.add_pins(state.pages, head, -1)
+    if pages.pins_of(state.pages, head) > 0 or not pages.released(state.pages, head):
         return np.int64(Outcome.DONE), np.int64(NONE)
-    frame["released"] = 0
+    pages.set_released(state.pages, head, 0)
     return np.int64(Outcome.RELEASED), interface.release(state, head, np.int64(0))
 
 
 @interface.claim.register
 @kernel
 def claim(state: BuddyState, granules, align_order, kind, owner, moves):
+    if state.area_granules > 0:
+        return _claim_from_area(state, granules, align_order, kind, owner, moves)
     order = trailing_zeros(np.uint64(granules))
     if granules != np.int64(1) << order or order >= state.orders:
         return np.int64(NONE), np.int64(0), order, np.int64(0)  # no block of Linux's has that size
@@ -346,28 +394,76 @@ def claim(state: BuddyState, granules, align_order, kind, owner, moves):
     return found, np.int64(1), order, np.int64(0)
 
 
+@kernel
+def _claim_from_area(state, granules, align_order, kind, owner, moves):
+    """cma_alloc: first fit in the bitmap; a busy range is skipped, one step of alignment on.
+
+    Each range that is tried is a step.  Memory in the way is moved one block after the other, as
+    the lock (cma_mutex) lets one claim do it at a time.
+    """
+    if state.counts[ONLINE] == 0:
+        _bring_online(state, np.int64(0))
+    order, steps, bit = trailing_zeros(np.uint64(granules)), np.int64(0), np.int64(0)
+    percpu.drain_all(state)
+    while True:
+        bit, start = cma.find(state, granules, align_order, bit)
+        if start == NONE:
+            return np.int64(NONE), max(steps, np.int64(1)), order, np.int64(0)
+        steps = min(steps + 1, np.int64(255))  # EVENT has a byte for it
+        if not cma.busy(state, start, granules, len(moves) > 0):
+            break
+        bit += cma.step(state, align_order)
+    cma.isolate(state, start, granules, CMA, ISOLATE)
+    moved = _move_out(state, start, start + granules, moves)
+    if moved < 0:  # no place for one of them: -ENOMEM ends it at once
+        cma.isolate(state, start, granules, ISOLATE, CMA)
+        return np.int64(NONE), steps, order, -moved - 1
+    cma.take(state, start, granules)
+    cma.isolate(state, start, granules, ISOLATE, CMA)
+    order = largest_order(start, np.int64(1) << order)
+    for chunk in range(start, start + granules, np.int64(1) << order):
+        pages.describe(state.pages, chunk, order, kind, owner)
+    return start, steps, order, moved
+
+
+@kernel
+def _move_out(state, start, end, moves):
+    """migrate_pages: all live blocks of a range, lowest first; how many, or -1 - how many before
+    there was no place for one.
+    """
+    moved, granule = np.int64(0), cma.first_head(state, start)
+    while granule < end:
+        if pages.use_of(state.pages, granule) != LIVE:
+            granule += 1
+            continue
+        order = pages.order_of(state.pages, granule)
+        to = _take(state, order, np.int64(MOVABLE), np.int64(0))
+        if to == NONE:
+            return -1 - moved
+        pages.move(state.pages, granule, to, order)
+        moves[moved]["granule"], moves[moved]["to"], moves[moved]["order"] = granule, to, order
+        moved += 1
+        _give(state, zone_of(state, granule), granule, order)
+        granule += np.int64(1) << order
+    return moved
+
+
 @interface.migrate.register
 @kernel
 def migrate(state: BuddyState, granule):
-    if pages.live_head(state, granule) != granule:
+    if _live_head(state, granule) != granule:
         return np.int64(NONE), np.int64(Outcome.ABSENT)
-    frame = state.frames[granule]
-    order, stays = np.int64(frame["order"]), frame["pins"] > 0 or frame["movable"] == 0
-    for page in range(granule, granule + (np.int64(1) << order)):
-        stays = stays or state.frames[page]["poisoned"] != 0
-    if stays:
+    order = pages.order_of(state.pages, granule)
+    if cma.stays(state, granule, order):
         return np.int64(NONE), np.int64(Outcome.UNMOVABLE)
     if state.counts[ONLINE] == 0:
         _bring_online(state, np.int64(0))
-    found = _take(state, order, np.int64(MOVABLE), np.int64(0))
-    if found == NONE:
+    to = _take(state, order, np.int64(MOVABLE), np.int64(0))
+    if to == NONE:
         return np.int64(NONE), np.int64(Outcome.REFUSED)
-    frame = state.frames[found]
-    frame["use"], frame["order"], frame["movable"] = LIVE, order, 1
-    if state.tails != 0:
-        pages.set_tails(state, found, order)
-    interface.release(state, granule, np.int64(0))
-    return found, np.int64(Outcome.DONE)
+    pages.move(state.pages, granule, to, order)
+    _put_back(state, granule, order, np.int64(0))
+    return to, np.int64(Outcome.DONE)
 
 
 # ---- failed memory --------------------------------------------------------------------------
@@ -379,20 +475,20 @@ def fail(state: BuddyState, granule):
     zone = zone_of(state, granule)
     if zone == NONE:
         return np.int64(Outcome.OUTSIDE)
-    frame = state.frames[granule]
-    if frame["poisoned"] != 0:
+    if pages.poisoned(state.pages, granule):
         return np.int64(Outcome.POISONED_BEFORE)
-    head = pages.head_of(state, granule)
+    head = pages.head_of(state.pages, granule)
     if head == NONE:
         return np.int64(Outcome.OUTSIDE)
-    if state.frames[head]["use"] == CACHED:
+    if pages.use_of(state.pages, head) == CACHED:
         percpu.drain_all(state)
-        head = pages.head_of(state, granule)
-    frame["poisoned"] = 1
+        head = pages.head_of(state.pages, granule)
     state.counts[POISONED] += 1
-    if state.frames[head]["use"] == LIVE:
+    if pages.use_of(state.pages, head) == LIVE:
+        pages.set_poisoned(state.pages, granule, 1)
         return np.int64(Outcome.POISONED_LIVE)
     lists.take_off(state, zone, granule, head)
+    pages.set_poisoned(state.pages, granule, 1)
     return np.int64(Outcome.POISONED_FREE)
 
 
@@ -400,11 +496,11 @@ def fail(state: BuddyState, granule):
 @kernel
 def unpoison(state: BuddyState, granule):
     zone = zone_of(state, granule)
-    if zone == NONE or state.frames[granule]["poisoned"] == 0:
+    if zone == NONE or not pages.poisoned(state.pages, granule):
         return np.int64(Outcome.IGNORED)
-    state.frames[granule]["poisoned"] = 0
+    pages.set_poisoned(state.pages, granule, 0)
     state.counts[POISONED] -= 1
-    if pages.head_of(state, granule) != NONE:
+    if pages.head_of(state.pages, granule) != NONE:
         return np.int64(Outcome.POISONED_LIVE)
     lists.give(state, zone, granule, np.int64(0), False)
     return np.int64(Outcome.DONE)
@@ -417,15 +513,19 @@ def unpoison(state: BuddyState, granule):
 @kernel
 def check(state: BuddyState):
     for zone in range(len(state.zones)):
-        free = np.int64(0)
+        free, in_area = np.int64(0), np.int64(0)
         for order in range(state.orders):
             for migratetype in range(TYPES):
                 here = lists.list_of(state, zone, order, migratetype)
                 blocks = _check_list(state, zone, here, FREE, order, migratetype)
+                assert blocks == 0 or migratetype != ISOLATE
                 free += blocks << order
+                in_area += blocks << order if migratetype == CMA else 0
         assert free == state.zones[zone]["free"]
+        assert in_area == state.zones[zone]["cma"]
         for cpu in range(state.cpus):
             _check_pcp(state, zone, zone * state.cpus + cpu)
+    _check_area(state)
 
 
 @kernel
@@ -439,20 +539,32 @@ def _check_pcp(state, zone, number):
 
 
 @kernel
+def _check_area(state):
+    """A bit stands for claimed memory, which is live."""
+    own = state.area[0]
+    for bit in range(own["granules"] >> own["bit_order"]):
+        granule = own["base"] + (np.int64(bit) << own["bit_order"])
+        assert type_of(state, granule) == CMA
+        if state.bits[bit] != 0:
+            head = pages.head_of(state.pages, granule)
+            assert pages.use_of(state.pages, head) == LIVE
+
+
+@kernel
 def _check_list(state, zone, here, use, order, migratetype):
     """How many blocks it has, each as the list says; migratetype NONE: any."""
     blocks, granule, before = np.int64(0), np.int64(here["first"]), np.int64(NONE)
     while granule != NONE:
-        frame = state.frames[granule]
-        assert frame["use"] == use
-        assert frame["order"] == order
-        assert frame["prev"] == before
+        assert pages.use_of(state.pages, granule) == use
+        assert pages.order_of(state.pages, granule) == order
+        assert pages.prev_of(state.pages, granule) == before
         assert granule == align_down(granule, order)
         assert zone_of(state, granule) == zone
         assert migratetype == NONE or type_of(state, granule) == migratetype
         for page in range(granule + 1, granule + (np.int64(1) << order)):
-            assert state.frames[page]["use"] == NO_HEAD
-        blocks, before, granule = blocks + 1, granule, np.int64(frame["next"])
+            assert pages.use_of(state.pages, page) == NO_HEAD
+        after = pages.next_of(state.pages, granule)
+        blocks, before, granule = blocks + 1, granule, after
     assert before == here["last"]
     assert blocks == here["blocks"]
     return blocks

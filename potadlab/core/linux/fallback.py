@@ -11,8 +11,10 @@ import numpy as np
 from .._jit import inlined, kernel
 from ..bits import align_down
 from ..layout import NONE
+from . import pages
 from .lists import expand, list_of, move_block, smallest, unlink
-from .state import FREE, LIVE, MOVABLE, PCP_TYPES, RECLAIMABLE, UNMOVABLE, set_type
+from .pages import FREE, LIVE
+from .state import MOVABLE, PCP_TYPES, RECLAIMABLE, UNMOVABLE, set_type
 
 
 @inlined
@@ -71,13 +73,14 @@ def _worth_it(state, zone, start, before, migratetype):
         return False
     free, movable, granule, movable_until = np.int64(0), np.int64(0), start, np.int64(0)
     while granule < start + size:  # each page is looked at, as in Linux
-        frame = state.frames[granule]
-        if frame["use"] == FREE:
-            free += np.int64(1) << np.int64(frame["order"])
-            granule += np.int64(1) << np.int64(frame["order"])
+        use = pages.use_of(state.pages, granule)
+        if use == FREE:
+            part = np.int64(1) << pages.order_of(state.pages, granule)
+            free += part
+            granule += part
             continue
-        if frame["use"] == LIVE and frame["movable"] != 0:
-            movable_until = granule + (np.int64(1) << np.int64(frame["order"]))
+        if use == LIVE and pages.movable(state.pages, granule):
+            movable_until = granule + (np.int64(1) << pages.order_of(state.pages, granule))
         movable += granule < movable_until
         granule += 1
     alike = movable

@@ -5,8 +5,18 @@ import numpy as np
 from .._jit import inlined, kernel
 from ..bits import align_down, buddy_of, largest_order
 from ..layout import NONE
-from .pages import is_free
-from .state import CMA, FREE, NO_HEAD, TYPES, set_type, type_of, zone_of
+from . import pages
+from .pages import FREE
+from .state import PCP_TYPES, TYPES, count_free, set_type, type_of, zone_of
+
+
+@inlined
+def is_free(state, zone, granule, order):
+    """page_is_buddy: a free block of this order, in this zone, begins at `granule`."""
+    if not state.zones[zone]["start"] <= granule < state.zones[zone]["end"]:
+        return False
+    free = pages.use_of(state.pages, granule) == FREE
+    return free and pages.order_of(state.pages, granule) == order
 
 
 @inlined
@@ -29,7 +39,7 @@ def smallest(state, zone, order, migratetype):
 @inlined
 def expand(state, zone, granule, order, found, migratetype):
     """The upper halves go to the heads of their lists, down to the order that is wanted."""
-    state.zones[zone]["free"] -= np.int64(1) << order
+    count_free(state, zone, -(np.int64(1) << order), migratetype)
     while found > order:
         found -= 1
         push(state, zone, granule + (np.int64(1) << found), found, migratetype)
@@ -39,12 +49,12 @@ def expand(state, zone, granule, order, found, migratetype):
 def give(state, zone, granule, order, to_tail):
     """__free_one_page: merge with the buddy while it is free and of the same order.
 
-    From the pageblock's order up, blocks of unlike types merge unless one is CMA's; the buddy's
-    pageblocks take the type.  It goes to the tail if its own buddy's other half may soon merge
-    (buddy_merge_likely), or if told to.
+    From the pageblock's order up, blocks of unlike types merge unless one is CMA's or isolated;
+    the buddy's pageblocks take the type.  It goes to the tail if the buddy of what it would make
+    is free (buddy_merge_likely), or if told to.
     """
     migratetype = type_of(state, granule)
-    state.zones[zone]["free"] += np.int64(1) << order
+    count_free(state, zone, np.int64(1) << order, migratetype)
     while order < state.orders - 1:
         buddy = buddy_of(granule, order)
         if not is_free(state, zone, buddy, order):
@@ -53,7 +63,7 @@ def give(state, zone, granule, order, to_tail):
         if order >= state.block_order:
             other = type_of(state, buddy)
             if other != migratetype:
-                if other == CMA or migratetype == CMA:
+                if other >= PCP_TYPES or migratetype >= PCP_TYPES:
                     break
                 set_type(state, buddy, order, migratetype)
         unlink(state, zone, buddy, order, other)
@@ -82,45 +92,43 @@ def give_range(state, start, end, to_tail):
 
 @inlined
 def push(state, zone, granule, order, migratetype):
-    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
+    here = list_of(state, zone, order, migratetype)
     first = here["first"]
-    frame["next"], frame["prev"] = first, NONE
-    frame["use"], frame["order"] = FREE, order
+    pages.enlist(state.pages, granule, FREE, order, np.int64(NONE), first)
     if first == NONE:
         here["last"] = granule
     else:
-        state.frames[first]["prev"] = granule
+        pages.set_prev(state.pages, first, granule)
     here["first"] = granule
     here["blocks"] += 1
 
 
 @inlined
 def push_last(state, zone, granule, order, migratetype):
-    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
+    here = list_of(state, zone, order, migratetype)
     last = here["last"]
-    frame["next"], frame["prev"] = NONE, last
-    frame["use"], frame["order"] = FREE, order
+    pages.enlist(state.pages, granule, FREE, order, last, np.int64(NONE))
     if last == NONE:
         here["first"] = granule
     else:
-        state.frames[last]["next"] = granule
+        pages.set_next(state.pages, last, granule)
     here["last"] = granule
     here["blocks"] += 1
 
 
 @inlined
 def unlink(state, zone, granule, order, migratetype):
-    here, frame = list_of(state, zone, order, migratetype), state.frames[granule]
-    before, after = frame["prev"], frame["next"]
+    here = list_of(state, zone, order, migratetype)
+    before, after = pages.prev_of(state.pages, granule), pages.next_of(state.pages, granule)
     if before == NONE:
         here["first"] = after
     else:
-        state.frames[before]["next"] = after
+        pages.set_next(state.pages, before, after)
     if after == NONE:
         here["last"] = before
     else:
-        state.frames[after]["prev"] = before
-    frame["use"] = NO_HEAD
+        pages.set_prev(state.pages, after, before)
+    pages.delist(state.pages, granule)
     here["blocks"] -= 1
 
 
@@ -130,13 +138,14 @@ def move_block(state, zone, start, before, migratetype):
     end = start + (np.int64(1) << state.block_order)
     granule = start
     while granule < end:
-        frame = state.frames[granule]
-        if frame["use"] != FREE:
+        if pages.use_of(state.pages, granule) != FREE:
             granule += 1
             continue
-        order = np.int64(frame["order"])
+        order = pages.order_of(state.pages, granule)
         unlink(state, zone, granule, order, before)
         push_last(state, zone, granule, order, migratetype)
+        count_free(state, zone, -(np.int64(1) << order), before)
+        count_free(state, zone, np.int64(1) << order, migratetype)
         granule += np.int64(1) << order
     set_type(state, start, np.int64(state.block_order), migratetype)
 
@@ -144,9 +153,9 @@ def move_block(state, zone, start, before, migratetype):
 @kernel
 def take_off(state, zone, granule, head):
     """take_page_off_buddy, break_down_buddy_pages: one granule out of the free block at `head`."""
-    order, migratetype = np.int64(state.frames[head]["order"]), type_of(state, head)
+    order, migratetype = pages.order_of(state.pages, head), type_of(state, head)
     unlink(state, zone, head, order, migratetype)
-    state.zones[zone]["free"] -= 1
+    count_free(state, zone, np.int64(-1), migratetype)
     while order > 0:  # the half that holds it is split on, the other goes back
         order -= 1
         half = head + (np.int64(1) << order)

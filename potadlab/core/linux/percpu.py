@@ -10,14 +10,15 @@ import numpy as np
 
 from .._jit import inlined, kernel
 from ..layout import NONE
+from . import pages
 from .fallback import claim_block, steal
 from .lists import give, smallest
+from .pages import CACHED
 from .state import (
     BATCH_SCALE_MAX,
-    CACHED,
+    CMA,
     COSTLY_ORDER,
     MOVABLE,
-    NO_HEAD,
     PCP_LISTS,
     PCP_TYPES,
     type_of,
@@ -33,9 +34,10 @@ def has_list(state, order):
 @inlined
 def index_of(order, migratetype):
     """order_to_pindex; CMA's pages lie among the movable ones."""
+    known = migratetype if migratetype < PCP_TYPES else np.int64(MOVABLE)
     if order > COSTLY_ORDER:
-        return np.int64(PCP_TYPES * (COSTLY_ORDER + 1) + (migratetype == MOVABLE))
-    return PCP_TYPES * order + (migratetype if migratetype < PCP_TYPES else np.int64(MOVABLE))
+        return np.int64(PCP_TYPES * (COSTLY_ORDER + 1) + (known == MOVABLE))
+    return PCP_TYPES * order + known
 
 
 @inlined
@@ -50,15 +52,14 @@ def pop(state, at, pcp, order):
     here = state.pcp_lists[at]
     granule = np.int64(here["first"])
     if granule != NONE:
-        frame = state.frames[granule]
-        after = frame["next"]
+        after = pages.next_of(state.pages, granule)
         here["first"] = after
         if after == NONE:
             here["last"] = NONE
         else:
-            state.frames[after]["prev"] = NONE
+            pages.set_prev(state.pages, after, np.int64(NONE))
         here["blocks"] -= 1
-        frame["use"] = NO_HEAD
+        pages.delist(state.pages, granule)
         pcp["count"] -= np.int64(1) << order
     return granule
 
@@ -70,14 +71,13 @@ def push(state, zone, cpu, granule, order):
     pcp = state.pcps[number]
     pcp["alloc_factor"] >>= 1
     index = index_of(order, type_of(state, granule))
-    here, frame = state.pcp_lists[number * PCP_LISTS + index], state.frames[granule]
+    here = state.pcp_lists[number * PCP_LISTS + index]
     first = here["first"]
-    frame["next"], frame["prev"] = first, NONE
-    frame["use"], frame["order"] = CACHED, order
+    pages.enlist(state.pages, granule, CACHED, order, np.int64(NONE), first)
     if first == NONE:
         here["last"] = granule
     else:
-        state.frames[first]["prev"] = granule
+        pages.set_prev(state.pages, first, granule)
     here["first"] = granule
     here["blocks"] += 1
     pcp["count"] += np.int64(1) << order
@@ -125,15 +125,14 @@ def give_back(state, zone, cpu, count, index):
         here, order = state.pcp_lists[number * PCP_LISTS + index], _order_at(state, index)
         while count > 0 and here["last"] != NONE:
             granule = np.int64(here["last"])
-            frame = state.frames[granule]
-            before = frame["prev"]
+            before = pages.prev_of(state.pages, granule)
             here["last"] = before
             if before == NONE:
                 here["first"] = NONE
             else:
-                state.frames[before]["next"] = NONE
+                pages.set_next(state.pages, before, np.int64(NONE))
             here["blocks"] -= 1
-            frame["use"] = NO_HEAD
+            pages.delist(state.pages, granule)
             pcp["count"] -= np.int64(1) << order
             count -= np.int64(1) << order
             blocks += 1
@@ -185,7 +184,10 @@ def refill(state, zone, order, migratetype, whole_blocks, count, at):
     for done in range(count):
         granule = np.int64(NONE)
         if not stealing:
-            granule = smallest(state, zone, order, migratetype)
+            if state.area_granules > 0 and migratetype == MOVABLE:
+                granule = _balanced(state, zone, order)
+            else:
+                granule = smallest(state, zone, order, migratetype)
             if granule == NONE and state.migratetypes != 0:
                 granule = claim_block(state, zone, order, migratetype, order_min)
         if granule == NONE and state.migratetypes != 0 and not whole_blocks:
@@ -199,15 +201,28 @@ def refill(state, zone, order, migratetype, whole_blocks, count, at):
     return np.int64(count)
 
 
+@kernel
+def _balanced(state, zone, order):
+    """A movable block where there is CMA: its lists first while over half of what is free is its.
+
+    Else they come after movable's own (__rmqueue with ALLOC_CMA, __rmqueue_cma_fallback).
+    """
+    own = state.zones[zone]
+    first, second = np.int64(MOVABLE), np.int64(CMA)
+    if own["cma"] > own["free"] // 2:
+        first, second = second, first
+    granule = smallest(state, zone, order, first)
+    return granule if granule != NONE else smallest(state, zone, order, second)
+
+
 @inlined
 def _append(state, at, granule, order):
-    here, frame = state.pcp_lists[at], state.frames[granule]
+    here = state.pcp_lists[at]
     last = here["last"]
-    frame["next"], frame["prev"] = NONE, last
-    frame["use"], frame["order"] = CACHED, order
+    pages.enlist(state.pages, granule, CACHED, order, last, np.int64(NONE))
     if last == NONE:
         here["first"] = granule
     else:
-        state.frames[last]["next"] = granule
+        pages.set_next(state.pages, last, granule)
     here["last"] = granule
     here["blocks"] += 1

@@ -7,40 +7,21 @@ import numpy as np
 from .._jit import inlined, kernel
 from ..layout import NONE
 from ..mapped import mapped
+from .memdesc import Memdescs
+from .pages import StructPages
 
 ORDER_MAX = 10  # MAX_PAGE_ORDER: 4 MiB of 4 KiB pages
-UNMOVABLE, MOVABLE, RECLAIMABLE, CMA = 0, 1, 2, 3  # Linux's HIGHATOMIC and ISOLATE are not here
-TYPES = 4
+UNMOVABLE, MOVABLE, RECLAIMABLE, CMA, ISOLATE = 0, 1, 2, 3, 4  # Linux's HIGHATOMIC is not here
+TYPES = 5
 PCP_TYPES = 3  # MIGRATE_PCPTYPES: those that have per-CPU lists, and merge with one another
 NO_MARKS, ZONE_MARKS, ALL_MARKS = 0, 1, 2  # how far watermarks are kept
-
-_FIELDS = {  # where Linux 6.12 (x86-64) has them
-    "next": ("i8", 8),  # buddy_list, pcp_list: following block of the list, or NONE
-    "prev": ("i8", 16),  # (of a tail, `next` is compound_head: the head's granule, + 1)
-    "mapping": ("i8", 24),  # of a tail TAIL_MAPPING
-    "order": ("i1", 40),  # private: of the block that starts here
-    "use": ("i1", 48),  # page_type: one of the four below
-    "poisoned": ("i1", 49),  # PG_hwpoison
-    "released": ("i1", 50),  # pinned, and released meanwhile
-    "movable": ("i1", 51),  # PG_lru, or a movable page's mapping
-    "pins": ("i4", 52),  # refcount, but for the owner's own
-}
-FRAME = np.dtype(  # one per granule, 64 bytes: struct page
-    {
-        "names": list(_FIELDS),
-        "formats": [format for format, _ in _FIELDS.values()],
-        "offsets": [offset for _, offset in _FIELDS.values()],
-        "itemsize": 64,
-    }
-)
-NO_HEAD, FREE, LIVE, CACHED = 0, 1, 2, 3
-TAIL_MAPPING = 0x400
 
 ZONE = np.dtype(
     [
         ("start", "i8"),
         ("end", "i8"),
         ("free", "i8"),  # NR_FREE_PAGES: in the free lists; what per-CPU lists hold is not
+        ("cma", "i8"),  # NR_FREE_CMA: how much of it is CMA's
         ("managed", "i8"),  # granules in service
         ("min", "i8"),  # watermarks, the zone's lowmem_reserve added
         ("low", "i8"),
@@ -59,27 +40,36 @@ PCP = np.dtype(
         ("freed_high_order", "i8"),  # PCPF_PREV_FREE_HIGH_ORDER
     ]
 )
+AREA = np.dtype(
+    [  # struct cma
+        ("base", "i8"),
+        ("granules", "i8"),  # 0: there is none
+        ("bit_order", "i8"),  # order_per_bit
+    ]
+)
 ONLINE, POISONED = 0, 1  # places in `counts`
+SERVED = 3  # place in `votes`
 
 
 class BuddyState(NamedTuple):
     lists: np.ndarray  # LIST[(zone * orders + order) * TYPES + type]
-    frames: np.ndarray  # FRAME[granule]
+    pages: StructPages | Memdescs
     zones: np.ndarray  # ZONE[zone]  in order of trial
     types: np.ndarray  # u1[pageblock]  its migratetype
-    votes: np.ndarray  # i4[pageblock, PCP_TYPES]  granules live at the start
+    votes: np.ndarray  # i4[pageblock, 4]  granules live at the start by type; in service
     pcps: np.ndarray  # PCP[zone * cpus + cpu]
     pcp_lists: np.ndarray  # LIST[(zone * cpus + cpu) * PCP_LISTS + index]
     counts: np.ndarray  # i8[2]  CPUs seen; failed granules
+    area: np.ndarray  # AREA[1]
+    bits: np.ndarray  # u1[bit]  of the area: claimed
     kind_types: np.ndarray  # u1[kind]  migratetype of a request that tells none
-    kind_movable: np.ndarray  # u1[kind]
     cpus: int  # with lists of their own; 0: none
     orders: int  # MAX_PAGE_ORDER + 1
     block_order: int  # of a pageblock
     page_shift: int
-    tails: int  # 0: tails of compound pages are left alone
     migratetypes: int  # 0: all is MOVABLE
     watermarks: int
+    area_granules: int  # wanted for CMA; 0: no area
 
 
 PCP_LISTS = 14  # NR_PCP_LISTS: three types of orders 0 to 3, and two of the pageblock's order
@@ -92,11 +82,13 @@ def new(
     zones: np.ndarray,
     kinds: np.ndarray,
     cpus: int,
-    tails: int,
+    pages: StructPages | Memdescs,
     migratetypes: int,
     watermarks: int,
     order_max: int,
     page_shift: int,
+    area_bytes: int,
+    bit_order: int,
 ) -> BuddyState:
     """A state over `zones` with nothing in service."""
     granules = int(zones.max()) + 1
@@ -110,12 +102,16 @@ def new(
     table = np.zeros(len(zones), ZONE)
     table["start"], table["end"] = zones[:, 0], zones[:, 1]
     types = mapped((granules >> block_order) + 1, "u1")
+    area_granules = area_bytes >> page_shift >> block_order << block_order
+    area = np.zeros(1, AREA)
+    area["bit_order"] = min(bit_order, block_order)
     return BuddyState(
-        lists, mapped(granules, FRAME), table, types,
-        mapped(len(types) * PCP_TYPES, "i4").reshape(-1, PCP_TYPES),
-        np.zeros(len(zones) * max(cpus, 1), PCP), pcp_lists, np.zeros(2, np.int64),
-        kinds["migratetype"].copy(), kinds["movable"].copy(),
-        cpus, order_max + 1, block_order, page_shift, tails, migratetypes, watermarks,
+        lists, pages, table, types,
+        mapped(len(types) * (SERVED + 1), "i4").reshape(-1, SERVED + 1),
+        np.zeros(len(zones) * max(cpus, 1), PCP), pcp_lists, np.zeros(2, np.int64), area,
+        np.zeros((area_granules >> int(area[0]["bit_order"])) + 1, np.uint8),
+        kinds["migratetype"].copy(),
+        cpus, order_max + 1, block_order, page_shift, migratetypes, watermarks, area_granules,
     )  # fmt: skip
 
 
@@ -194,3 +190,12 @@ def _min_free(state, total, populated):
     usual = usual >> kib_shift if kib_shift >= 0 else usual << -kib_shift
     huge = populated * (2 + PCP_TYPES * PCP_TYPES) << state.block_order
     return max(usual, min(huge, total // 20))
+
+
+@inlined
+def count_free(state, zone, granules, migratetype):
+    """account_freepages: so many granules more (or less) are free; isolated ones are not."""
+    if migratetype != ISOLATE:
+        state.zones[zone]["free"] += granules
+        if migratetype == CMA:
+            state.zones[zone]["cma"] += granules

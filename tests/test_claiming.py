@@ -1,0 +1,139 @@
+"""One claim in POTAD and in CMA, on a trace of a few ops whose answers follow by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from potadlab.bundled import datasets
+from potadlab.claiming import claim_at
+from potadlab.core.layout import BLOCK, NONE, OP, Verb
+from potadlab.errors import BadSize, UnknownName
+from potadlab.kinds import KIND
+from potadlab.report import claim_table
+from potadlab.traces import Trace
+from potadlab.units import MIB, Space
+
+PAGE = 4096
+BLOCK_GRANULES = 512
+
+
+def trace_of(live):
+    """Eight pageblocks; `live`: (granule, order, kind) at the start; one op."""
+    start = np.zeros(len(live), BLOCK)
+    for block, (granule, order, kind) in zip(start, live, strict=True):
+        block["granule"], block["order"], block["kind"] = granule, order, KIND[kind]
+    start["handle"], start["owner"] = 1 + np.arange(len(live)), NONE
+    ops = np.zeros(1, OP)
+    ops["verb"], ops["kind"], ops["granules"] = Verb.ALLOCATE, KIND["ptdesc"], 1
+    ops["granule"], ops["into"], ops["owner"], ops["migratetype"] = 0, NONE, NONE, 255
+    return Trace(
+        name="few", path=None, metadata={}, ops=ops, handles=1 + len(live), owners=[], events=1,
+        granule_bytes=PAGE, snapshot="", space=Space.ram("16MiB"), start=start,
+        boundaries_assumed=0, kinds_guessed=0,
+    )  # fmt: skip
+
+
+FULL = [(at, 0, "anon") for at in range(1024, 4096)]  # all but the lowest 4 MiB
+
+
+def test_both_find_free_memory():
+    answers = claim_at(trace_of([]), 1, 2 * MIB, MIB, area="8MiB")
+    assert [(one.allocator, one.may_move) for one in answers] == [
+        ("potad", False), ("potad", True), ("cma:area=8MiB", False), ("cma:area=8MiB", True),
+    ]  # fmt: skip
+    for one in answers:
+        assert one.done
+        assert one.in_vain == 0
+        assert (one.moved_blocks, one.moved_bytes) == (0, 0)
+    assert [one.start_bytes for one in answers[:2]] == [2 * MIB] * 2, "the lowest is in use"
+    assert answers[2].area == (8 * MIB, 16 * MIB)
+    assert answers[2].start_bytes == 8 * MIB
+
+
+def test_a_full_area_gives_only_what_may_move():
+    potad, moved, cma, emptied = claim_at(trace_of(FULL), 1, 2 * MIB, MIB, area="8MiB")
+    assert potad.start_bytes == moved.start_bytes == 2 * MIB, "free, outside of the area"
+    assert not cma.done
+    assert [one.start_bytes for one in cma.tries] == [8 * MIB + at * MIB for at in range(7)]
+    assert cma.tries[0].words == "busy: 512 blocks (2 MiB) would have to move"
+    assert emptied.start_bytes == 8 * MIB
+    assert (emptied.in_vain, emptied.moved_blocks, emptied.moved_bytes) == (0, 512, 2 * MIB)
+
+
+def test_what_stays_makes_ranges_busy():
+    """A page table at 8 MiB + 1.5 MiB: the ranges from +0 and +1 MiB hold it.
+
+    Some more of them lie below, so that the area is the upper half.
+    """
+    fixed = {2048 + 384, 1100, 1101}
+    live = [(at, 0, "ptdesc" if at in fixed else "anon") for at in range(1024, 4096)]
+    trace = trace_of(live)
+    answer = claim_at(trace, 1, 2 * MIB, MIB, area="8MiB")[3]
+    assert answer.area == (8 * MIB, 16 * MIB)
+    assert answer.start_bytes == 10 * MIB
+    assert answer.in_vain == 2
+    stays = f"busy: ptdesc at {(2048 + 384) * PAGE:#x} stays"
+    assert [one.words for one in answer.tries] == [stays, stays, "free now: found"]
+
+
+def test_potads_steps_end_with_the_emptied_window():
+    live = [(at, 0, "anon") for at in range(256, 4096, 2)]  # every other page from 1 MiB up
+    answer = claim_at(trace_of(live), 1, 4 * MIB, 2 * MIB, area="8MiB")[1]
+    assert [(one.chunks, one.done) for one in answer.tries] == [(1, False), (2, False), (2, True)]
+    assert answer.start_bytes == 2 * MIB, "a page table lies in the window from 0"
+    assert answer.moved_blocks == 512
+
+
+def test_no_room_for_the_area():
+    answers = claim_at(trace_of([]), 0, MIB, MIB, area="32MiB")
+    assert answers[2].area is None
+    assert not answers[2].done
+    assert answers[0].done
+
+
+@pytest.mark.parametrize(
+    ("size", "align", "what"),
+    [(3 * MIB, 2 * MIB, "multiple"), (MIB, 1000, "alignment"), (MIB, 3 * PAGE, "power of two")],
+)
+def test_sizes_that_cannot_be(size, align, what):
+    with pytest.raises(BadSize, match=what):
+        claim_at(trace_of([]), 0, size, align)
+
+
+def test_an_area_that_cannot_be():
+    with pytest.raises(UnknownName, match="area"):
+        claim_at(trace_of([]), 0, MIB, MIB, area="3MiB")
+
+
+def test_the_table_cuts_a_long_search_in_its_middle():
+    trace = trace_of(FULL)
+    answers = claim_at(trace, 1, 64 << 10, 64 << 10, area="8MiB")
+    table = claim_table(trace, 1, 64 << 10, 64 << 10, answers)
+    cells = [str(cell) for column in table.columns for cell in column._cells]
+    assert len(answers[2].tries) == 128
+    assert "121 more" in cells
+    assert any(cell.startswith("given up; 128 in vain") for cell in cells)
+
+
+def test_the_command(capsys, tmp_path):
+    from potadlab import cli
+
+    file = tmp_path / "claim.json"
+    small = str(datasets()["thp_split"])
+    asked = ["claim", small, "--size", "8MiB", "--align", "1MiB", "--at", "1%"]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*asked, "--json", str(file)])
+    assert stopped.value.code == 0
+    found = json.loads(file.read_text())
+    assert (found["size_bytes"], found["align_bytes"]) == (8 * MIB, MIB)
+    assert len(found["claims"]) == 4
+    potad, _, _, cma = found["claims"]
+    assert potad["done"]
+    assert cma["area"][1] - cma["area"][0] == 256 * MIB
+    assert cma["in_vain"] == sum(not one["done"] for one in cma["tries"])
+    for wrong, code in ((["--at", "soon"], 2), (["--cma", "7MiB"], 2)):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([*asked, *wrong])
+        assert stopped.value.code == code
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
