@@ -115,7 +115,8 @@ def new(
 ) -> Meter:
     """A meter of these arrays, its cache empty; one not named in `guards` is guarded when written.
 
-    "part" in `guards` speaks for every "part.name".  Each array is one piece of memory (C order), apart from the others.
+    "part" in `guards` speaks for every "part.name".  Each array is one piece of memory (C order),
+    apart from the others.
     """
     parts = {name.partition(".")[0] for name in arrays}
     assert guards.keys() <= parts | arrays.keys()
