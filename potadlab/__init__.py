@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .ageing import age_swap
     from .bundled import datasets, examples
     from .core import interface
-    from .core._jit import inlined, kernel
     from .kinds import Kind
     from .own import Allocator
     from .potad import Buddy, Potad
