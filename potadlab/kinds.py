@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from .core.layout import DESCRIPTOR, KIND_FACTS, POISON
-from .core.lookups.heads import RECORD
+from .core.lookups.heads import HEADER_BYTES
 from .errors import BadKind
 
 KINDS_MAX = 256  # an entry has 8 bits for it (core/lookups/heads.py)
-RECORD_BYTES_MIN = RECORD.itemsize  # the hot header: owner, pieces, pins, state
+RECORD_BYTES_MIN = HEADER_BYTES  # owner, state, pieces, pins
 RECORD_BYTES_MAX = 1 << 16
 FAILURES = ("anon", "file", "shmem", "hugetlb", "kernel", "driver", "dax", "reserved", "none")
 PINNED_RELEASES = ("deferred", "refused")

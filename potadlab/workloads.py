@@ -1,9 +1,9 @@
 """Named synthetic workloads, from a seed: what a machine would ask, as a trace file.
 
-Each is a function that asks and gives back in a `Load` for ever; the load ends it after so many
-ops.  Where blocks lie is what `buddy` (Linux's, as modelled here) makes of the requests, so that
-the file has page frame numbers as a recording has; what buddy refuses stands there as failed.
-A workload is open loop: it does not know what was refused.
+Each is a function that asks and gives back in a `Load`, most of them for ever; the load ends it
+after so many ops.  Where blocks lie is what `buddy` (Linux's, as modelled here) makes of the
+requests, so that the file has page frame numbers as a recording has; what buddy refuses stands
+there as failed.  A workload is open loop: it does not know what was refused.
 """
 
 import inspect
@@ -24,6 +24,7 @@ from .kinds import KIND
 from .runs import Case, events_of
 from .traces import parquet
 from .traces.filling import MIGRATETYPES, Filler
+from .traces.generate import steady as steady_records
 from .traces.importing import gfp
 from .traces.purpose import Kinds
 from .traces.trace import Progress
@@ -76,7 +77,7 @@ class Load:
         self.pages, self.free = pages, pages  # of the memory; not in use
         self.random = random.Random(f"potadlab {seed}")
         self.cpu = 0
-        self._wanted, self._time_ns, self._blocks = ops, 0, 0
+        self.wanted, self._time_ns, self._blocks = ops, 0, 0
         self._rows: list[tuple[int, int, int, int, int, int]] = []
         self._size: dict[int, tuple[int, int]] = {}  # order and use of live blocks
 
@@ -115,7 +116,7 @@ class Load:
             self.release(handle)
 
     def _add(self, verb: int, handle: int, order: int, use: int) -> None:
-        if len(self._rows) == self._wanted:
+        if len(self._rows) == self.wanted:
             raise _Enough
         self._time_ns += round(self.random.expovariate(1 / _GAP_NS))
         self._rows.append((self._time_ns, verb, handle, order, use, self.cpu))
@@ -350,6 +351,22 @@ def database(
             load.release(log.popleft())
 
 
+@workload
+def steady(load: Load) -> None:
+    """The load of the published comparison: it fills 75 % of memory, goes on at 68 to 80 %, drains.
+
+    Orders 0 to 10, most of them single pages; `potadlab bench` measures with it.
+    """
+    records = steady_records(load.wanted // 2 + 1, load.pages, 1 + load.below(1 << 31))
+    handles: dict[int, int] = {}
+    orders = ("anon", "anon", "slab", "network", *5 * ("file",), "thp", "buffers")
+    for op, order, block in records[["op", "order", "id"]].tolist():
+        if op == 0:
+            handles[block] = load.allocate(orders[order], order)
+        else:
+            load.release(handles.pop(block))
+
+
 # ---- to a file ------------------------------------------------------------------------------
 
 
@@ -371,10 +388,10 @@ class Generated:
     def words(self) -> list[str]:
         """What people should know, a line each."""
         counts = self.counts
-        chosen = ", ".join(f"{name}={value:g}" for name, value in self.parameters.items())
+        chosen = "".join(f", {name}={value:g}" for name, value in self.parameters.items())
         return [
             f"{self.path}: {counts['allocates']:,} allocs and {counts['releases']:,} frees "
-            f"in {self.duration_s:.3f} s; {self.workload}, seed {self.seed}, {chosen}",
+            f"in {self.duration_s:.3f} s; {self.workload}, seed {self.seed}{chosen}",
             f"{counts['failed']:,} allocs found no place in buddy, and stand as failed",
         ]
 

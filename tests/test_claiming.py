@@ -137,3 +137,17 @@ def test_the_command(capsys, tmp_path):
             cli.main([*asked, *wrong])
         assert stopped.value.code == code
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_replay_takes_the_area_of_cma(capsys):
+    from potadlab import cli
+
+    small = str(datasets()["thp_split"])
+    for wrong, said in (
+        (["--cma", "8MiB"], "add --allocator cma"),
+        (["--allocator", "cma", "--cma", "7MiB"], "area"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(["replay", small, *wrong])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err

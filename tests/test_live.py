@@ -1,5 +1,6 @@
 """A machine as it runs, without one: a stream of made-up events, and what is told of it."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -141,6 +142,12 @@ def test_loss_is_counted_when_it_happens():
     look(made, events)
     assert made.lost == 12
     assert [one.lost for one in made.rates][-3:] == [5, 7, 0]
+
+
+def test_who_watches_is_told_apart():
+    made, events = watching()
+    look(made, events, row(1, 0, 0, task=os.getpid()), row(2, 0, 1, task=8), row(3, 1, 0, task=8))
+    assert made.rates[-1].own == 1
 
 
 def test_free_blocks_are_those_of_the_frames():

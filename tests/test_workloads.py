@@ -10,11 +10,11 @@ from potadlab import BadSize, Trace, UnknownName, cli
 from potadlab.core.layout import Flag, Verb
 from potadlab.traces.importing.gfp import flags_of
 from potadlab.units import MIB
-from potadlab.workloads import USES, WORKLOADS, generate
+from potadlab.workloads import USES, WORKLOADS, Load, generate
 
 OPS, MEMORY = 6000, 16 * MIB
 NAMED = ["fork-storm", "page-cache-churn", "thp-mix", "network-order3", "checkerboard"]
-NAMED += ["slab-burst", "database"]
+NAMED += ["slab-burst", "database", "steady"]
 
 
 def made(folder, name, **options):
@@ -59,6 +59,7 @@ def test_what_each_is_about(tmp_path):
     assert pages["network-order3"]["3"] > 0.9 * sum(pages["network-order3"].values())
     assert set(infos["checkerboard"]["orders"]) == {"0", "3"}
     assert infos["slab-burst"]["kinds"]["slab"] > 300
+    assert len(infos["steady"]["orders"]) >= 9
     assert infos["database"]["orders"]["9"] == int(0.4 * (MEMORY >> 12)) >> 9
 
 
@@ -87,6 +88,15 @@ def test_parameters_at_their_ends_end(name, edge, tmp_path):
     chosen = {key: edge if isinstance(value, float) else 1 for key, value in usual.items()}
     found = made(tmp_path, name, ops=3000, **chosen)
     assert Trace.read(found.path).events > 0
+
+
+def test_a_load_knows_what_is_free():
+    load = Load(ops=3, pages=1024, seed=1)
+    first, second = load.allocate("thp", 9), load.allocate("anon")
+    assert load.free == 1024 - 513
+    load.release(first)
+    assert load.free == 1023
+    assert load.ops()[0]["handle"].tolist() == [first, second, first]
 
 
 def test_uses_are_what_linux_would_tell():

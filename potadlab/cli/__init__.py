@@ -13,6 +13,7 @@ from ..errors import BadSize, PotadError, UnknownName
 from .ageing import age
 from .claiming import claim
 from .generating import generate
+from .measuring import bench, export
 from .opening import lab
 from .recording import record, snapshot
 from .replaying import replay
@@ -61,6 +62,7 @@ def program() -> None:
 
 
 for _command in (
-    replay, claim, age, info, import_text, cut, diff, record, snapshot, generate, lab,
+    replay, claim, age, info, import_text, cut, diff, export, record, snapshot, generate, bench,
+    lab,
 ):  # fmt: skip
     program.add_command(_command)

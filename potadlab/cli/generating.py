@@ -19,7 +19,8 @@ class _Told(click.Command):
             with formatter.section(name):
                 formatter.write_text(first.replace("\n", " "))
                 formatter.write_text(rest.replace("\n", " "))
-                formatter.write_text(f"[usual: {usual}]")
+                if usual:
+                    formatter.write_text(f"[usual: {usual}]")
 
 
 class Parameter(click.ParamType):

@@ -184,11 +184,14 @@ def show(*tables: Any) -> None:
 def compile_core(traces: Sequence[str] = ()) -> None:
     """Compile once per machine; `traces` that are none at all are told before."""
     from .. import warm
-    from ..traces import parquet
+    from ..traces import exchange, parquet
 
     if warm.missing():
-        for name in traces:
-            parquet.read(find(name), parquet.TRACE, "trace")
+        for path in map(find, traces):
+            if path.suffix == exchange.SUFFIX:
+                exchange.read(path)
+            else:
+                parquet.read(path, parquet.TRACE, "trace")
         click.echo("compiling the allocator core (once per machine) ...", err=True)
         with progress() as tell:
             warm.compile_all(tell)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "allocators",
     multiple=True,
     metavar="NAME",
-    help="potad, buddy, recorded (the default), llfree, ...; once for each wanted.",
+    help="potad, buddy, recorded (the default), cma, llfree, ...; once for each wanted.",
 )
 @click.option(
     "--lookup",
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--space", type=parts.Size(), help="Replay in flat memory of this size, such as 8GiB."
 )
+@click.option("--cma", metavar="SIZE", help="Area of the allocator cma.  [default: 256MiB]")
 @click.option("--snapshot", metavar="FILE", help="The memory in use when the recording began.")
 @click.option("--cold", is_flag=True, help="Begin with all memory free.")
 @click.option(
@@ -56,6 +57,7 @@ def replay(
     allocators: tuple[str, ...],
     lookups: tuple[str, ...],
     space: int | None,
+    cma: str | None,
     snapshot: str | None,
     cold: bool,
     lines: bool,
@@ -73,6 +75,10 @@ def replay(
         raise click.UsageError("--cold and --snapshot exclude each other")
     if html and json_file and Path(html).resolve() == Path(json_file).resolve():
         raise click.UsageError("--html and --json need a file each")
+    if cma:
+        if "cma" not in allocators:
+            raise click.UsageError("--cma is the size of cma's area: add --allocator cma")
+        allocators = tuple(f"cma:area={cma}" if name == "cma" else name for name in allocators)
     if cpus and not lines:
         raise click.UsageError("--cpus counts lines: leave --no-lines out")
     flat = None if space is None else Space.ram(space)

@@ -49,10 +49,11 @@ def info(file: str, snapshot: str | None, as_json: str | None) -> None:
 def import_text(
     source: str, target: str, names: bool, kinds: str | None, page: int, as_json: str | None
 ) -> None:
-    """Make recorded text a trace.
+    """Make recorded text a trace, or a dump of memory a snapshot.
 
-    IN is text of ftrace (trace, trace_pipe), perf script or trace-cmd report, as it is or packed
-    with gzip, xz or zstd; - is standard input.
+    IN is text of ftrace (trace, trace_pipe), perf script or trace-cmd report, or a dump of
+    kpageflags, page_owner, buddyinfo or pagetypeinfo; as it is or packed with gzip, xz or zstd; -
+    is standard input.
     """
     inputs = [Path(name) for name in (source, kinds) if name and name != "-"]
     parts.check_target(target, inputs)

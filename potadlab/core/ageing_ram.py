@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import fragmentation
-from ._jit import inlined, kernel
+from ._jit import inlined, kernel, state
 from .bits import largest_order, mixed
 from .interface import allocate, drain, release
 from .layout import NONE, Verb
@@ -91,6 +91,7 @@ SAMPLE = np.dtype(
 )  # fmt: skip
 
 
+@state
 class Load(NamedTuple):
     settings: np.ndarray  # SETTINGS[1]
     now: np.ndarray  # NOW[1]

@@ -285,3 +285,35 @@ def cycles(typing):
         return builder.call(counter, [])
 
     return types.int64(), build
+
+
+@machine(lambda array, at: None)
+def prefetch(typing, array, at):
+    """Have the line of array[at] fetched, to be written soon."""
+
+    def build(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), _I8.as_pointer())
+        bits = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), bits, bits, bits])
+        name = "llvm.prefetch.p0i8"
+        fetch = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.call(fetch, [place, bits(1), bits(3), bits(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), build
+
+
+@machine(lambda: None)
+def apart(typing):
+    """First line of a kernel that stays a call and is seldom made: LLVM is told so.
+
+    Made part of the hot loop, what is seldom done takes the registers of what is done always.
+    """
+
+    def build(context, builder, signature, args):
+        for attribute in ("noinline", "cold"):
+            builder.function.attributes.add(attribute)
+        return context.get_dummy_value()
+
+    return types.none(), build

@@ -2,9 +2,11 @@
 
 What POTAD is made of, and where `recorded` keeps its truth: they differ in how a place is chosen.
 
-Front caches.  Each (CPU, group, order < 4) has a last in, first out stack of blocks.  A cached
-block keeps its start bit and record; its entry says CACHED, so the lookup answers None.  Counts
-call it free; a claim, or an allocation that finds no place, drains the stacks first.
+Front caches.  Each CPU and group has a last in, first out stack of blocks for orders 0 to 3 and one
+for chunks, as Linux's per-CPU lists (pcp_allowed_order).  A cached block keeps its start bit and
+record; its entry says CACHED, so the lookup answers None.  Counts call it free; a claim, or an
+allocation that finds no place, drains the stacks first.  The upper end of a stack and its count
+share a line: with all blocks in one row, an op that hit touched a line more.
 
 Groups.  A chunk (a pageblock of 2 MiB) belongs to one group at a time, or to the pool of its zone;
 each has a part of the free tree.  A wholly free chunk returns to the pool.  A group without room
@@ -23,45 +25,59 @@ from typing import NamedTuple
 import numpy as np
 
 from . import interface, tree
-from ._jit import inlined, kernel
-from .bits import largest_order, trailing_zeros
+from ._jit import inlined, kernel, state
+from .bits import apart, largest_order, prefetch, run_mask, trailing_zeros
 from .layout import DESCRIPTOR, HELD, NONE, POISON, PUT_OFF, Outcome
 from .lookups import heads
-from .lookups.heads import CACHED, CHUNK, PIECE, POISONED, RELEASED, Heads
+from .lookups.heads import CACHED, CHUNK, OWNS, PIECE, PINNED, POISONED, RELEASED, Heads
 from .mapped import mapped
 from .tree import Tree
 
-CACHED_ORDERS = 4  # as Linux's per-CPU lists: orders 0..3
-CACHE_BLOCKS = 128  # room of a stack of order 0; order k has 2**k times less
+SMALL_ORDERS = 4  # 0..3 have a stack each, and chunks have one
+STACKS = SMALL_ORDERS + 1  # of a CPU and group
+# room of a stack of order 0 below its upper end; order k has 2**k times less: in sum what Linux's
+# per-CPU lists keep (6 batches of 63)
+STACK_BLOCKS = 384
+STACK_CHUNKS = 4  # and of the one of chunks
+TOP_BLOCKS = 15  # the upper end of a stack: with its count, one line
+BATCH_BLOCKS = 64  # of order 0: what goes to the tree and comes from it at a time
+STACK_WORDS = 16 + STACK_BLOCKS  # of a row of `stacks`
+_SHIFTED = 8  # blocks that move between the upper end and the rest at a time
+_BELOW = np.int64(1 << 8)  # in the count: one block below the upper end
 STOLEN, CHANGED = 0, 1  # in `counts`: blocks stolen from another group, chunks that changed it
-_UNCACHED = PIECE | POISONED | CHUNK  # blocks that never go to a front cache
+# blocks whose release is more than a push on a front cache
+_SPECIAL = PIECE | POISONED | CHUNK | CACHED | RELEASED | PINNED
 _STAYS = CACHED | POISONED | RELEASED | CHUNK  # blocks that are not moved
 
 
+@state
 class Blocks(NamedTuple):
     tree: Tree
     heads: Heads
     poison: np.ndarray  # u8[granule/64]  failed granules, live or not
     chunk_groups: np.ndarray  # u1[granule >> chunk_order]  0: the pool
-    caches: np.ndarray  # i8[cache, CACHE_BLOCKS]  first granules
-    cached: np.ndarray  # i8[cache]  how many
+    # i8[stack * STACK_WORDS + ...]: blocks in the upper end + _BELOW times those below; the upper
+    # end's first granules, the last one on top; those below
+    stacks: np.ndarray
     counts: np.ndarray  # i8[2]  STOLEN, CHANGED
-    cpus: int  # 0: no front caches
+    cpus: int  # a power of two; 0: no front caches
     chunk_order: int  # of what belongs to one group; at least 6
     hosted: int  # 1: records take their memory from the space
 
 
-def new(state_class, zones, kinds, cpus=0, groups=0, tight=False, chunk_order=9, hosted=0):
+def new(
+    state_class, zones, kinds, cpus=0, groups=0, tight=False, chunk_order=9, hosted=0, bare=False
+):
     """A state over `zones` (i8[n, 2], granules, in order of trial) with nothing in service."""
     granules = int(zones.max())
-    caches = max(cpus, 1) * (groups + 1) * CACHED_ORDERS
+    cpus = 1 << (cpus - 1).bit_length() if cpus else 0
+    stacks = max(cpus, 1) * (groups + 1) * STACKS
     return state_class(
         tree.new(zones, groups + 1, tight),
-        heads.new(granules, kinds, hosted),
+        heads.new(granules, kinds, hosted, bare),
         mapped(granules // 64 + 1, "u8"),
         mapped((granules >> chunk_order) + 1, "u1"),
-        np.zeros((caches, CACHE_BLOCKS), np.int64),
-        np.zeros(caches, np.int64),
+        mapped(stacks * STACK_WORDS, "i8"),
         np.zeros(2, np.int64),
         cpus,
         chunk_order,
@@ -195,23 +211,34 @@ def untake(state, granule):
 
 @inlined
 def release(state, granule, cpu):
-    at = heads.entry_at(state.heads, granule)
-    if at == NONE or heads.start_of(state.heads, at) != granule:
+    at = heads.head_at(state.heads, granule)
+    if at == NONE:
         return np.int64(NONE)
-    entry = state.heads.entries[at]
+    entry = state.heads.slots[np.uint64(at)]["entry"]
+    order = heads.order_of(entry)
+    if state.cpus > 0 and entry & _SPECIAL == np.uint64(0):
+        stack = _stack_of(state, cpu, _group_of(state, granule, order), order)
+        if stack != NONE:
+            state.heads.slots[np.uint64(at)]["entry"] = entry | CACHED
+            _push(state, stack, order, granule)
+            return order
+    return _release(state, at, granule)
+
+
+@kernel
+def _release(state, at, granule):
+    """Release a block that goes to no front cache, or is no usual one."""
+    apart()
+    entry = state.heads.slots[at]["entry"]
     if entry & (CACHED | RELEASED) != np.uint64(0) or heads.kind_of(entry) == POISON:
         return np.int64(NONE)
     if heads.pins(state.heads, at) > 0:
         if entry & CHUNK != np.uint64(0):
             return np.int64(HELD)
-        state.heads.entries[at] = entry | RELEASED
+        state.heads.slots[at]["entry"] = entry | RELEASED
         return np.int64(PUT_OFF)
-    order = heads.order_of(entry)
-    if state.cpus > 0 and order < CACHED_ORDERS and entry & _UNCACHED == np.uint64(0):
-        _push(state, granule, order, cpu)
-    else:
-        _free(state, at, granule)
-    return order
+    _free(state, at, granule)
+    return heads.order_of(entry)
 
 
 @kernel
@@ -260,12 +287,12 @@ def _entry_inside(state, granule):
 @kernel
 def pin(state, granule):
     at = _entry_inside(state, granule)
-    if at == NONE or state.heads.entries[at] & (CACHED | RELEASED) != np.uint64(0):
+    if at == NONE or state.heads.slots[at]["entry"] & (CACHED | RELEASED) != np.uint64(0):
         return np.int64(Outcome.ABSENT)
-    if heads.kind_of(state.heads.entries[at]) == POISON:
+    if heads.kind_of(state.heads.slots[at]["entry"]) == POISON:
         return np.int64(Outcome.ABSENT)
-    entry = state.heads.entries[at]
-    if state.heads.arenas[heads.kind_of(entry)]["record_bytes"] == 0:
+    entry = state.heads.slots[at]["entry"]
+    if entry & OWNS == np.uint64(0):
         return np.int64(Outcome.IGNORED)  # nothing to count on
     if entry & (PIECE | CHUNK) == PIECE:  # a piece moves and goes alone, so it counts alone
         if not ready_record(state, heads.kind_of(entry)):
@@ -281,7 +308,7 @@ def unpin(state, granule):
     if at == NONE or heads.pins(state.heads, at) == 0:
         return np.int64(Outcome.ABSENT), np.int64(NONE)
     heads.add_pins(state.heads, at, -1)
-    entry = state.heads.entries[at]
+    entry = state.heads.slots[at]["entry"]
     if heads.pins(state.heads, at) > 0 or entry & RELEASED == np.uint64(0):
         return np.int64(Outcome.DONE), np.int64(NONE)
     _free(state, at, heads.start_of(state.heads, at))
@@ -289,72 +316,168 @@ def unpin(state, granule):
 
 
 # ---- front caches ---------------------------------------------------------------------------
+# Indices are made unsigned where every op passes: Numba then leaves out its test for negative ones.
 
 
 @inlined
-def _cache(state, cpu, group, order):
-    """Which stack serves this CPU, group and order."""
-    return ((cpu % state.cpus) * state.tree.groups + group) * CACHED_ORDERS + order
+def _stack_of(state, cpu, group, order):
+    """Where the row of this CPU, group and order begins in `stacks`, NONE for an order without."""
+    if order >= SMALL_ORDERS:
+        if order != state.chunk_order:
+            return np.int64(NONE)
+        order = np.int64(SMALL_ORDERS)
+    row = ((cpu & (state.cpus - 1)) * state.tree.groups + group) * STACKS + order
+    return row * STACK_WORDS
+
+
+@inlined
+def _group_of(state, granule, order):
+    """The group whose stacks a block goes to; chunks are the pool's."""
+    if state.tree.groups == 1 or order >= state.chunk_order:
+        return np.int64(0)
+    return np.int64(state.chunk_groups[granule >> state.chunk_order])
+
+
+@inlined
+def _room(state, order):
+    """How many blocks fit below the upper end of a stack."""
+    return np.int64(STACK_CHUNKS if order == state.chunk_order else STACK_BLOCKS >> order)
 
 
 @inlined
 def pop(state, order, group, cpu, kind, owner):
-    """Make a cached block live, or NONE; an empty stack is filled from the tree first."""
-    cache = _cache(state, cpu, group, order)
-    if state.cached[cache] == 0 and not _fill(state, cache, order, group):
+    """Make a cached block live; NONE where none can be had.  An empty stack is filled first."""
+    if order >= state.chunk_order:
+        group = np.int64(0)
+    stack = _stack_of(state, cpu, group, order)
+    if stack == NONE:
         return np.int64(NONE)
-    state.cached[cache] -= 1
-    granule = state.caches[cache, state.cached[cache]]
-    heads.relabel(state.heads, granule, kind, owner)
+    count = state.stacks[np.uint64(stack)]
+    if count & (_BELOW - 1) == 0:
+        if count == 0:
+            _fill(state, stack, order, group)
+        count = _raise(state.stacks, stack)
+        if count == 0:
+            return np.int64(NONE)
+    top = np.uint64(stack + (count & (_BELOW - 1)))
+    granule = state.stacks[top]
+    state.stacks[np.uint64(stack)] = count - 1
+    prefetch(state.heads.slots, state.stacks[top - np.uint64(1)])  # who asks next gets that one
+    at = heads.slot_of(state.heads, granule, order)
+    heads.relabel(state.heads, at, kind, owner)
     return granule
 
 
+@inlined
+def _push(state, stack, order, granule):
+    count = state.stacks[np.uint64(stack)]
+    if count & (_BELOW - 1) == TOP_BLOCKS:
+        if count // _BELOW + _SHIFTED > _room(state, order):
+            _spill(state, stack, order, (count // _BELOW + 1) // 2)
+        count = _lower(state.stacks, stack)
+    state.stacks[np.uint64(stack + 1 + (count & (_BELOW - 1)))] = granule
+    state.stacks[np.uint64(stack)] = count + 1
+
+
 @kernel
-def _fill(state, cache, order, group):
-    """Put up to half a stack of blocks of one word on an empty stack; return whether any was."""
+def _raise(stacks, stack):
+    """Fill the empty upper end of a stack from below; return the new count."""
+    apart()
+    below = stacks[stack] // _BELOW
+    moved = min(below, np.int64(_SHIFTED))
+    first = stack + 1 + TOP_BLOCKS + below - moved
+    for i in range(moved):
+        stacks[stack + 1 + i] = stacks[first + i]
+    stacks[stack] = (below - moved) * _BELOW + moved
+    return stacks[stack]
+
+
+@kernel
+def _lower(stacks, stack):
+    """Make room in the full upper end of a stack; return the new count."""
+    apart()
+    below, top = stacks[stack] // _BELOW, stack + 1
+    for i in range(_SHIFTED):
+        stacks[top + TOP_BLOCKS + below + i] = stacks[top + i]
+    for i in range(TOP_BLOCKS - _SHIFTED):
+        stacks[top + i] = stacks[top + _SHIFTED + i]
+    stacks[stack] = (below + _SHIFTED) * _BELOW + TOP_BLOCKS - _SHIFTED
+    return stacks[stack]
+
+
+@kernel
+def _fill(state, stack, order, group):
+    """Put a batch of blocks, all of one word or node, on an empty stack."""
+    apart()
     first, part = place(state, order, group)
     if first == NONE:
-        return False
-    room = (CACHE_BLOCKS >> order) // 2
-    stack = state.caches[cache]
-    count = tree.take_some(state.tree, part, order, first, stack[:room])
+        return
+    below = state.stacks[stack + 1 + TOP_BLOCKS : stack + STACK_WORDS]
+    count = np.int64(1)
+    if order < SMALL_ORDERS:
+        count = tree.take_some(state.tree, part, order, first, below[: BATCH_BLOCKS >> order])
+        heads.store_cached(state.heads, below[:count], order)
+    else:
+        tree.put(state.tree, part, first, order, False)
+        below[0] = first
+        heads.store_cached_chunk(state.heads, first, order)
     for i in range(count // 2):  # the lowest address on top
-        stack[i], stack[count - 1 - i] = stack[count - 1 - i], stack[i]
-    for i in range(count):
-        heads.store_cached(state.heads, stack[i], order)
-    state.cached[cache] = count
-    return True
-
-
-@inlined
-def _push(state, granule, order, cpu):
-    group = np.int64(state.chunk_groups[granule >> state.chunk_order])
-    cache = _cache(state, cpu, group, order)
-    if state.cached[cache] == CACHE_BLOCKS >> order:
-        _spill(state, cache, (CACHE_BLOCKS >> order) // 2)
-    state.heads.entries[granule] |= CACHED
-    state.caches[cache, state.cached[cache]] = granule
-    state.cached[cache] += 1
+        below[i], below[count - 1 - i] = below[count - 1 - i], below[i]
+    state.stacks[stack] = count * _BELOW
 
 
 @kernel
-def _spill(state, cache, count):
-    """Give the `count` blocks longest in a stack back to the tree."""
-    stack = state.caches[cache]
-    for i in range(count):
-        _free(state, stack[i], stack[i])
-    for i in range(count, state.cached[cache]):
-        stack[i - count] = stack[i]
-    state.cached[cache] -= count
+def _spill(state, stack, order, count):
+    """Give the `count` blocks longest below the upper end of a stack back to the tree."""
+    apart()
+    below, rest = stack + 1 + TOP_BLOCKS, state.stacks[stack] // _BELOW - count
+    if order < SMALL_ORDERS:
+        _give_cached(state, order, state.stacks[below : below + count])
+    else:
+        for i in range(count):
+            granule = state.stacks[below + i]
+            _free(state, heads.head_at(state.heads, granule), granule)
+    for i in range(rest):
+        state.stacks[below + i] = state.stacks[below + count + i]
+    state.stacks[stack] -= count * _BELOW
+
+
+@kernel
+def _give_cached(state, order, blocks):
+    """Give cached blocks smaller than a word back to the tree, those of one word together."""
+    for i in range(len(blocks)):  # their lines are cold: let the misses overlap
+        heads.fetch_slot(state.heads, blocks[i])
+        tree.fetch(state.tree, part_of(state, blocks[i]), blocks[i])
+    i = np.int64(0)
+    while i < len(blocks):
+        first, free = blocks[i], np.uint64(0)
+        while i < len(blocks) and blocks[i] >> 6 == first >> 6:
+            heads.forget_cached(state.heads, blocks[i])
+            free |= run_mask(blocks[i] & 63, order)
+            i += 1
+        heads.clear_starts(state.heads, first, free)
+        part = part_of(state, first)
+        if state.tree.groups > 1:
+            tree.enter(state.tree, part, first, np.int64(0))
+        tree.give_some(state.tree, part, first, free)
+        if state.tree.groups > 1:
+            _to_pool(state, part, first)
 
 
 @kernel
 def drain(state):
     """Empty every front cache; return how many blocks went back to the tree."""
     drained = np.int64(0)
-    for cache in range(len(state.cached)):
-        drained += state.cached[cache]
-        _spill(state, cache, state.cached[cache])
+    for stack in range(0, len(state.stacks), STACK_WORDS):
+        count = state.stacks[stack]
+        if count == 0:
+            continue
+        drained += count // _BELOW + count % _BELOW
+        _spill(state, stack, np.int64(stack // STACK_WORDS % STACKS), count // _BELOW)
+        for i in range(count % _BELOW):
+            granule = state.stacks[stack + 1 + i]
+            _free(state, heads.head_at(state.heads, granule), granule)
+        state.stacks[stack] = 0
     return drained
 
 
@@ -397,23 +520,20 @@ def shrink(state, kind):
         slabs[base + slab]["free"] = 0
     if arena["fresh"] < arena["room"]:
         slabs[base + arena["fresh"] // each]["free"] = arena["room"] - arena["fresh"]
-    number = arena["free"] - 1
-    while number >= 0:
-        slabs[base + number // each]["free"] += 1
-        number = state.heads.records[base + number]["owner"] - 1
+    for i in range(arena["free"]):
+        slabs[base + state.heads.freed[base + i] // each]["free"] += 1
     return _give_slabs(state, arena, base, each)
 
 
 @kernel
 def _give_slabs(state, arena, base, each):
-    """Take the records of wholly free slabs off the free list, then give the slabs back."""
-    slabs, kept, number = state.heads.slabs, np.int64(0), arena["free"] - 1
-    while number >= 0:
-        record = state.heads.records[base + number]
-        after = record["owner"] - 1
+    """Forget the freed records of wholly free slabs, then give the slabs back."""
+    slabs, freed, kept = state.heads.slabs, state.heads.freed, np.int64(0)
+    for i in range(arena["free"]):
+        number = freed[base + i]
         if slabs[base + number // each]["free"] < each:
-            record["owner"], kept = kept, number + 1
-        number = after
+            freed[base + kept] = number
+            kept += 1
     arena["free"] = kept
     given = np.int64(0)
     for slab in range(arena["slabs"]):
@@ -434,7 +554,7 @@ def _give_slabs(state, arena, base, each):
 @kernel
 def can_move(state, at):
     """Whether the block of entry `at` may be put elsewhere."""
-    entry = state.heads.entries[at]
+    entry = state.heads.slots[at]["entry"]
     movable = state.heads.arenas[heads.kind_of(entry)]["movable"] != 0
     return movable and entry & _STAYS == np.uint64(0) and heads.pins(state.heads, at) == 0
 
@@ -442,7 +562,7 @@ def can_move(state, at):
 @kernel
 def _move(state, at, granule):
     """Put a movable block elsewhere, its extent into nobody's hands; its new start, or NONE."""
-    order = heads.order_of(state.heads.entries[at])
+    order = heads.order_of(state.heads.slots[at]["entry"])
     group = np.int64(state.chunk_groups[granule >> state.chunk_order])
     found, part = place(state, order, group)
     if found != NONE:
@@ -453,12 +573,12 @@ def _move(state, at, granule):
 
 @kernel
 def migrate(state, granule):
-    at = heads.entry_at(state.heads, granule)
-    if at == NONE or heads.start_of(state.heads, at) != granule:
+    at = heads.head_at(state.heads, granule)
+    if at == NONE:
         return np.int64(NONE), np.int64(Outcome.ABSENT)
     if not can_move(state, at):
         return np.int64(NONE), np.int64(Outcome.UNMOVABLE)
-    order, found = heads.order_of(state.heads.entries[at]), _move(state, at, granule)
+    order, found = heads.order_of(state.heads.slots[at]["entry"]), _move(state, at, granule)
     if found == NONE and make_room(state) > 0:
         found = _move(state, at, granule)
     if found == NONE:
@@ -493,7 +613,7 @@ def in_the_way(state, start, end):
 @kernel
 def _end_of(state, at):
     return heads.start_of(state.heads, at) + (
-        np.int64(1) << heads.order_of(state.heads.entries[at])
+        np.int64(1) << heads.order_of(state.heads.slots[at]["entry"])
     )
 
 
@@ -525,7 +645,7 @@ def empty_out(state, start, end, moves):
             granule = heads.next_start(state.heads, granule)
             continue
         first, after = heads.start_of(state.heads, at), _end_of(state, at)
-        order = heads.order_of(state.heads.entries[at])
+        order = heads.order_of(state.heads.slots[at]["entry"])
         to = _move(state, at, first)
         if to == NONE:
             _move_back(state, start, end, moves[:moved])
@@ -596,20 +716,21 @@ def is_poisoned(state, granule):
 @kernel
 def _note_poison(state, at):
     """Let the entry of a live block say whether it still holds a failed granule."""
-    if state.heads.entries[at] & POISONED == np.uint64(0):
+    if state.heads.slots[at]["entry"] & POISONED == np.uint64(0):
         return
     granule, end = heads.start_of(state.heads, at), _end_of(state, at)
     while granule < end:
         if is_poisoned(state, granule):
             return
         granule += 1 if state.poison[granule >> 6] != np.uint64(0) else 64 - (granule & 63)
-    state.heads.entries[at] &= ~POISONED
+    state.heads.slots[at]["entry"] &= ~POISONED
 
 
 @kernel
 def _plant(state, granule):
     """The permanent start of a failed granule that is in no live block; it has no record."""
     heads.store(state.heads, granule, np.int64(0), np.int64(POISON), np.int64(NONE))
+    state.heads.slots[granule]["entry"] |= POISONED
 
 
 @kernel
@@ -637,7 +758,7 @@ def fail(state, granule):
     if is_poisoned(state, granule):
         return np.int64(Outcome.POISONED_BEFORE)
     at = heads.entry_at(state.heads, granule)
-    if at != NONE and state.heads.entries[at] & CACHED != np.uint64(0):
+    if at != NONE and state.heads.slots[at]["entry"] & CACHED != np.uint64(0):
         drain(state)
         at = np.int64(NONE)
     part = part_of(state, granule)
@@ -645,7 +766,7 @@ def fail(state, granule):
         return np.int64(Outcome.OUTSIDE)
     state.poison[granule >> 6] |= _poison_bit(granule)
     if at != NONE:
-        state.heads.entries[at] |= POISONED
+        state.heads.slots[at]["entry"] |= POISONED
         return np.int64(Outcome.POISONED_LIVE)
     tree.enter(state.tree, part, granule, np.int64(0))
     tree.put(state.tree, part, granule, np.int64(0), False)
@@ -660,7 +781,7 @@ def unpoison(state, granule):
         return np.int64(Outcome.IGNORED)
     state.poison[granule >> 6] &= ~_poison_bit(granule)
     at = heads.entry_at(state.heads, granule)
-    if heads.kind_of(state.heads.entries[at]) != POISON:
+    if heads.kind_of(state.heads.slots[at]["entry"]) != POISON:
         _note_poison(state, at)
         return np.int64(Outcome.POISONED_LIVE)
     heads.erase(state.heads, granule)
@@ -688,12 +809,12 @@ def list_live(state, start, end, out):
             else:
                 granule = ((granule >> order) + 1) << order
             continue
-        entry = state.heads.entries[at]
+        entry = state.heads.slots[at]["entry"]
         if entry & CACHED == np.uint64(0) and count < len(out):
             block = out[count]
             block["granule"], block["order"] = granule, heads.order_of(entry)
             block["kind"] = heads.kind_of(entry)
-            block["owner"] = heads.owner_of(state.heads, entry)
+            block["owner"] = heads.description(state.heads, at)[0]
         count += entry & CACHED == np.uint64(0)
         granule = _end_of(state, at)
     return count
@@ -710,20 +831,39 @@ def check(state):
         first, last = state.heads.offsets[level], state.heads.offsets[level + 1]
         for at in range(first, last, 64):
             word = state.heads.starts[at >> 6]
+            if word != np.uint64(0):
+                _check_slots(state, at, word)
             while word != np.uint64(0):
                 cached += _check_block(state, at + trailing_zeros(word), level)
                 word &= word - np.uint64(1)
-    for cache in range(len(state.cached)):
-        cached -= state.cached[cache]
-        for i in range(state.cached[cache]):
-            assert state.heads.entries[state.caches[cache, i]] & CACHED != np.uint64(0)
+    for stack in range(0, len(state.stacks), STACK_WORDS):
+        top, below = state.stacks[stack] % _BELOW, state.stacks[stack] // _BELOW
+        cached -= top + below
+        for i in range(top):
+            _check_cached(state, state.stacks[stack + 1 + i])
+        for i in range(below):
+            _check_cached(state, state.stacks[stack + 1 + TOP_BLOCKS + i])
     assert cached == 0  # every cached block is on one stack
+
+
+@kernel
+def _check_slots(state, first, word):
+    """Assert that slots with an entry are those with a start bit."""
+    for i in range(64):
+        begins = word >> np.uint64(i) & np.uint64(1) != np.uint64(0)
+        assert (state.heads.slots[first + i]["entry"] != np.uint64(0)) == begins
+
+
+@kernel
+def _check_cached(state, granule):
+    at = heads.head_at(state.heads, granule)
+    assert state.heads.slots[at]["entry"] & CACHED != np.uint64(0)
 
 
 @kernel
 def _check_block(state, at, level):
     """Assert that a start is in its place and nothing in it is free; 1 if it is cached."""
-    entry = state.heads.entries[at]
+    entry = state.heads.slots[at]["entry"]
     order = heads.order_of(entry)
     assert order // 6 == level
     granule, size = heads.start_of(state.heads, at), np.int64(1) << order

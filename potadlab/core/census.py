@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import kernel
+from ._jit import kernel, state
 from .bits import align_down, buddy_of, largest_order
 from .fragmentation import add_unusable
 from .layout import NONE, Outcome, Verb
@@ -19,6 +19,7 @@ ORDERS = 64
 KINDS = 256
 
 
+@state
 class Census(NamedTuple):
     free_orders: np.ndarray  # u1[granule]  1 + order of the free block that starts here, else 0
     free_blocks: np.ndarray  # i8[ORDERS]
@@ -32,6 +33,7 @@ class Census(NamedTuple):
     spoilt: np.ndarray  # i8[1]  regions with some, but not full of them
 
 
+@state
 class Samples(NamedTuple):
     at: np.ndarray  # i8[sample]  how many ops came before it, ascending
     free_blocks: np.ndarray  # i8[sample, ORDERS]

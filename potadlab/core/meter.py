@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import metered
-from ._jit import kernel
+from ._jit import kernel, state
 from .follow import erase_all, locate_independent, store_all
 from .layout import Outcome, Verb
 from .mapped import mapped
@@ -82,6 +82,7 @@ _LINE = np.dtype(
 _ROOM = 1 << 20  # lines of one op
 
 
+@state
 class Meter(NamedTuple):
     log: np.ndarray  # ACCESS[]
     logged: np.ndarray  # i8[1]

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._jit import allocating_kernel as kernel
+from ._jit import state
 from .bits import align_down, largest_order
 from .layout import NONE, OP, Flag, Verb
 
@@ -68,6 +69,7 @@ class Role(IntEnum):
     NOT_TOLD = 5  # there is no snapshot: free
 
 
+@state
 class Rows(NamedTuple):
     """The recorded events in time order, a column each; frees have kind 0, owner NONE."""
 
@@ -81,6 +83,7 @@ class Rows(NamedTuple):
     owner: np.ndarray  # i4
 
 
+@state
 class Runs(NamedTuple):
     """The space at the start: run i reaches from start[i] to start[i + 1] (one start more)."""
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import inlined, kernel, state
 from .bits import load_word, mixed
 from .layout import NONE
 from .text import COUNT_MAX, NOT_TOLD, ORDER_MAX, PFN_MAX, Interned, Op, intern, serve, wait
@@ -46,6 +46,7 @@ RING = np.dtype(
 )
 
 
+@state
 class Ring(NamedTuple):
     """The state between calls; the caller empties `rows` and `words`."""
 

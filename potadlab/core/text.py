@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import inlined, kernel, state
 from .bits import load_word, mixed, trailing_zeros
 from .layout import NONE
 
@@ -92,6 +92,7 @@ FIELDS = np.dtype(  # what a line says; NONE is not said
 )
 
 
+@state
 class Interned(NamedTuple):
     """Texts by number, in order of appearance."""
 
@@ -100,6 +101,7 @@ class Interned(NamedTuple):
     count: np.ndarray  # i8[1]
 
 
+@state
 class Scanner(NamedTuple):
     """The state between calls; the caller empties `rows`, `odd` and `frames`."""
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._jit import inlined, kernel
+from ._jit import inlined, kernel, state
 from .bits import (
     ONES,
     bytes_at_least,
@@ -34,6 +34,7 @@ from .bits import (
     bytes_tightest,
     longest_run,
     popcount,
+    prefetch,
     run_mask,
     runs,
     trailing_zeros,
@@ -42,6 +43,7 @@ from .layout import NONE
 from .mapped import mapped
 
 
+@state
 class Tree(NamedTuple):
     words: np.ndarray  # u8[part * granules/64]  level 0: free bits
     nodes: np.ndarray  # u1[...]  levels 1 .. top of each part, one byte a child
@@ -237,6 +239,13 @@ def enter(tree, part, granule, order):
 
 
 @inlined
+def fetch(tree, part, granule):
+    """Have the lines fetched that putting a block smaller than a word writes."""
+    prefetch(tree.words, _word_at(tree, part, granule))
+    prefetch(tree.nodes, _byte_at(tree, part, 1, granule))
+
+
+@inlined
 def put(tree, part, granule, order, is_free):
     """Mark a block free or taken, in a node that is exact, and tell the levels above."""
     level = min(order // 6, tree.top)
@@ -323,6 +332,15 @@ def take_some(tree, part, order, first, out):
     tree.words[at] = word
     _tell_above(tree, part, first, np.int64(0), longest_run(word))
     return count
+
+
+@kernel
+def give_some(tree, part, granule, mask):
+    """Mark granules of the word of `granule` free; its path is exact."""
+    at = _word_at(tree, part, granule)
+    word = tree.words[at] | mask
+    tree.words[at] = word
+    _tell_above(tree, part, granule, np.int64(0), longest_run(word))
 
 
 @kernel

@@ -185,7 +185,9 @@ class Memory(Panel):
 
     def _count(self) -> None:
         """Bring the table of kinds to what the frames hold."""
-        self._say_kinds(np.bincount(self.frames, minlength=256), None)
+        counts = np.zeros(256, np.int64)
+        usage.census(self.frames, counts)
+        self._say_kinds(counts, None)
 
     def _say_kinds(self, pages: np.ndarray, asked: np.ndarray | None) -> None:
         used = [int(code) for code in np.argsort(-pages[:OUT], kind="stable") if pages[code]]
@@ -353,9 +355,10 @@ class Live(Memory):
         seconds = sum(one.seconds for one in late) or 1.0
         events = sum(one.allocs + one.frees for one in late)
         pages = sum(one.pages for one in late)
+        own = sum(one.own for one in late) / max(events, 1)
         said = [
             f"{watch.now_s:.0f} s",
-            f"{events / seconds:,.0f} events/s",
+            f"{events / seconds:,.0f} events/s ({own:.0%} by the lab itself)",
             f"{format_size(round(pages * watch.page_bytes / seconds))}/s allocated",
             f"{watch.events:,} events in all",
         ]

@@ -4,22 +4,22 @@ import numpy as np
 
 from ..core.layout import KIND_FACTS
 from ..core.lookups import heads
+from ..core.lookups.heads import ENTRY_BYTES, SLOT
 from ..core.lookups.memmap import FRAME_BYTES
 from ..kinds import facts
 
-ENTRY_BYTES = 8  # POTAD's lookup: a 64-bit entry per live block
-
 
 def descriptor_bytes(live_blocks: np.ndarray) -> np.ndarray:
-    """live_blocks i8[..., kind] -> bytes of their records and lookup entries, i8[..., kind].
+    """live_blocks i8[..., kind] -> bytes of their records and slots, i8[..., kind].
 
-    A record for each live block.  In use are fewer, for the pieces of a split block share one, and
-    a few more, for blocks in front caches keep theirs; the table of a run counts those in use.
+    The owner's half of a slot counts to the record, where there is one.  A record for each live
+    block: in use are fewer, for the pieces of a split block share one, and a few more, for blocks
+    in front caches keep theirs; the table of a run counts those in use.
     """
     kinds = live_blocks.shape[-1]
-    per_block = np.full(kinds, ENTRY_BYTES, np.int64)
+    per_block = np.full(kinds, SLOT.itemsize, np.int64)
     known = facts()["record_bytes"][:kinds]
-    per_block[: len(known)] += known
+    per_block[: len(known)] = np.where(known > 0, ENTRY_BYTES + known, SLOT.itemsize)
     return live_blocks * per_block
 
 

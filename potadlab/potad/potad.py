@@ -68,8 +68,10 @@ class Potad(Allocator):
         if start == NONE:
             return None
         unit, found = self.space.granule_bytes, KINDS[kind]
-        record = self._record(start)
-        pins, state, pieces = (0, 0, 1) if record is None else record
+        index = self._state.heads
+        at = heads.head_at(index, start)
+        pins, pieces = int(heads.pins(index, at)), int(heads.pieces(index, at))
+        state = int(index.slots[at]["state"])
         word = int(self._state.poison[granule >> 6])
         return Descriptor(
             start * unit, unit << order, order, found.name, self.owner(owner),
@@ -86,26 +88,18 @@ class Potad(Allocator):
     def is_cached(self, granule: int) -> bool:
         index = self._state.heads
         at = heads.entry_at(index, granule)
-        return bool(at != NONE and index.entries[at] & heads.CACHED)
-
-    def _record(self, start: int) -> tuple[int, int, int] | None:
-        """(pins, state, pieces) of the block that starts there, None without a record."""
-        number = self._record_number(start)
-        if number == NONE:
-            return None
-        record = self._state.heads.records[number]
-        return int(record["pins"]), int(record["state"]), int(record["pieces"])
+        return bool(at != NONE and index.slots[at]["entry"] & heads.CACHED)
 
     def _record_number(self, start: int) -> int:
         """Index in `records` of the block that starts there, or NONE."""
         index = self._state.heads
-        entry = index.entries[heads.entry_at(index, start)]
+        entry = index.slots[heads.head_at(index, start)]["entry"]
         return int(heads.record_at(index, entry))
 
     def _body(self, start: int) -> np.ndarray | None:
         """The kind's own bytes of the record, to read and write."""
         index = self._state.heads
-        entry = index.entries[heads.entry_at(index, start)]
+        entry = index.slots[heads.head_at(index, start)]["entry"]
         first, size = (int(found) for found in heads.body_at(index, entry))
         return index.bodies[first : first + size] if size else None
 
@@ -131,13 +125,13 @@ class Potad(Allocator):
         return 0 if order == NONE else self.space.granule_bytes << order
 
     def _write_state(self, start: int, handle: int, state: int) -> None:
-        number = self._record_number(start)
-        if number == NONE:
+        if self._record_number(start) == NONE:
             raise NoDescriptor(
                 f"the block at {self._hex(start)} has no descriptor to write on: mark memory of a "
                 "kind that has one (anon, file, slab, ...)"
             )
-        self._state.heads.records[number]["state"] = state
+        index = self._state.heads
+        index.slots[heads.head_at(index, start)]["state"] = state
 
     def descriptors(self) -> Descriptors:
         """Bytes and counts of descriptors by kind, and the same memory's cost per page."""

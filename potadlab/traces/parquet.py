@@ -58,7 +58,7 @@ TRACE: Columns = {
 }
 SNAPSHOT: Columns = {"start_pfn": pa.uint64(), "npages": pa.uint32(), "kind": pa.uint8()}
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_TOLD_SOMETIMES = {"stack": _TEXT, "count": pa.uint32(), "area": _TEXT}
+TOLD_SOMETIMES = {"stack": _TEXT, "count": pa.uint32(), "area": _TEXT}
 _TRACE_FORMAT = "potadlab-page-trace-1"
 _GROUP_ROWS = 1 << 20
 _SNAPSHOT_FORMAT = "potadlab-page-snapshot-1"
@@ -75,7 +75,7 @@ class TraceWriter:
     """
 
     def __init__(self, path: Path, tasks: bool = False) -> None:
-        columns = TRACE | _TOLD_SOMETIMES | ({"task": _TEXT} if tasks else {})
+        columns = TRACE | TOLD_SOMETIMES | ({"task": _TEXT} if tasks else {})
         self._schema = pa.schema(list(columns.items()))
         self._draft = Draft(path, binary=True)
         self._writer = pq.ParquetWriter(

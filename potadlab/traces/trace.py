@@ -17,7 +17,7 @@ from ..core.text import ORDER_MAX, PFN_MAX
 from ..errors import BadTrace, PotadError
 from ..kinds import KINDS
 from ..units import Space, end_of
-from . import parquet
+from . import exchange, parquet
 from .claims import NO_CLAIMS, Claims, claims_of, put_in
 from .purpose import Kinds, Purposes, check_table, purposes
 from .snapshot import Snapshot, find, runs_of_zones
@@ -57,12 +57,16 @@ class Trace:
     ) -> "Trace":
         """A recorded trace, warm where a snapshot is given or found beside it, unless `cold`.
 
+        A file NAME.bin is taken as ops in the exchange format (exchange.py), from a cold start.
+
         `kinds` is a table of kernel functions in the form of kinds.toml, to add to it.
 
         Raises BadTrace: one line, with the file, the place and what to do.
         """
         path, tell = Path(path), progress or (lambda share, what: None)
         tell(0.0, "reading the trace")
+        if path.suffix == exchange.SUFFIX:
+            return cls(**exchange.fields(path))
         rows, purpose, claims, metadata = rows_of(path, kinds)
         place = Path(snapshot) if snapshot else find(path)
         before = Snapshot.read(place) if place else None

@@ -190,6 +190,17 @@ def test_movable_does_not_claim_small_blocks():
     assert blocks(state, 8) == [256]
 
 
+def test_movable_does_not_claim_for_a_single_page():
+    """All of the pageblock is alike, but the block is of order 0: stolen, and the type stays."""
+    state = made(512, **TYPED)
+    for _ in range(512):
+        ask(state, 0, ANON)
+    state.types[0] = UNMOVABLE ^ MOVABLE
+    interface.release(state, 5, 0)
+    assert ask(state, 0, ANON) == 5
+    assert type_of(state, 0) == UNMOVABLE
+
+
 def test_several_zones_claim_whole_pageblocks_before_they_steal():
     """ALLOC_NOFRAGMENT: the upper zone has single free pages, the lower one a whole pageblock."""
     state = made(0, zones=[(512, 1024), (0, 512)], **TYPED)

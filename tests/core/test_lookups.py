@@ -197,7 +197,7 @@ def live_records(index, kind):
 
 def record_of(index, granule):
     """Number of the record of the block that holds `granule`."""
-    entry = index.entries[heads.entry_at(index, granule)]
+    entry = index.slots[heads.head_at(index, granule)]["entry"]
     return int(entry) >> 24
 
 

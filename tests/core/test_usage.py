@@ -63,6 +63,15 @@ def test_rewind_keeps_what_a_frame_in_use_is_used_for():
     assert array.tolist() == [5, 5, USED]
 
 
+@given(STATE)
+def test_census(state):
+    counts = np.zeros(256, np.int64)
+    usage.census(np.array(state, np.uint8), counts)
+    assert {byte: count for byte, count in enumerate(counts) if count} == {
+        byte: state.count(byte) for byte in set(state)
+    }
+
+
 def test_free_blocks_by_hand():
     """Aligned, cut at a zone's border and at the last order."""
     array = np.full(64, FREE, np.uint8)

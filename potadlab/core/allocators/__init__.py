@@ -127,8 +127,8 @@ def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, in
 # its taker's; a CPU's front caches are its own.
 _POTAD_GUARDS = {
     **dict.fromkeys(("tree.words", "tree.nodes"), Guard.ALWAYS),
-    **dict.fromkeys(("heads.entries", "heads.records", "heads.bodies"), Guard.NEVER),
-    **dict.fromkeys(("caches", "cached"), Guard.NEVER),
+    **dict.fromkeys(("heads.slots", "heads.records", "heads.bodies"), Guard.NEVER),
+    **dict.fromkeys(("stacks"), Guard.NEVER),
 }
 # zone->lock is held from the first write of a list head or zone counter to the last; watermarks
 # are read without it, pages before and after are the caller's, per-CPU lists the CPU's
@@ -154,11 +154,12 @@ ALLOCATORS = {
     "potad": Allocator(
         potad.new,
         _bytes_of_potad,
-        "potad has per-CPU front caches for orders 0 to 3",
+        "potad has per-CPU front caches for orders 0 to 3 and 2 MiB",
         {
             "caches": {"on": potad.CPUS, "off": 0},
             "placement": {"lowest": "lowest", "tightest": "tightest"},
             "groups": {"none": 0, "migratetype": 3, "kind": GROUPS_MAX, "lifetime": 4},
+            "records": {"on": True, "off": False},
         },
         claims_move=True,
         claim_refused="given up: not as many free chunks in a row, down to the alignment",

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import kernel
+from .._jit import kernel, state
 from ..bits import ONES, align_down, popcount, runs, trailing_zeros
 from ..layout import NONE, Outcome
 from ..mapped import mapped
@@ -56,6 +56,7 @@ SWAP_MAP_BYTES = 1  # per slot: its users
 MEMCG_ID_BYTES = 2  # per slot: its owner (swap_cgroup)
 
 
+@state
 class ClustersState(NamedTuple):
     clusters: np.ndarray  # CLUSTER[slot / 512]
     lists: np.ndarray  # LIST[OFF .. FRAG + ORDER_MAX]

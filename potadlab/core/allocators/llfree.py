@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import frames, interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..bits import ONES, largest_order, popcount, run_mask, runs, trailing_zeros
 from ..layout import NONE, Outcome
 from ..mapped import mapped
@@ -51,6 +51,7 @@ LOCAL = np.dtype(  # a CPU's reservation; a line
 )
 
 
+@state
 class LlfreeState(NamedTuple):
     bits: np.ndarray  # u8[child * WORDS + word]  set where a granule is free
     children: np.ndarray  # u2[child]  free granules, or WHOLE

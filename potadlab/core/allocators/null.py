@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import kernel
+from .._jit import kernel, state
 from ..layout import NONE, Outcome
 
 
+@state
 class NullState(NamedTuple):
     nothing: np.ndarray
 

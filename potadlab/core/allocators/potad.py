@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import blocks, interface, tree
 from .._jit import inlined, kernel
-from ..bits import largest_order, trailing_zeros
+from ..bits import apart, largest_order, trailing_zeros
 from ..layout import DESCRIPTOR, NONE
 from ..lookups import heads
 
@@ -36,32 +36,47 @@ def new(
     placement: str = "lowest",
     chunk_order: int = 9,
     hosted: int = 0,
+    records: bool = True,
 ) -> PotadState:
     """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
 
     caches: how many CPUs have front caches; groups: how many besides the pool; placement: "lowest"
     or "tightest"; chunk_order: of what belongs to one group, 9 is Linux's pageblock of 4 KiB pages;
-    hosted: bytes of a granule if records take their memory from the space, else 0.
+    hosted: bytes of a granule if records take their memory from the space, else 0; records: False
+    for no records and owners, as an allocator that describes nothing.
     """
     tight = placement == "tightest"
-    return blocks.new(PotadState, zones, kinds, caches, groups, tight, chunk_order, hosted)
+    more = (chunk_order, hosted, not records)
+    return blocks.new(PotadState, zones, kinds, caches, groups, tight, *more)
 
 
 @interface.allocate.register
 @inlined
 def allocate(state: PotadState, order, kind, owner, granule, cpu, group):
-    hosted = state.hosted != 0
-    first, asks = (np.int64(DESCRIPTOR), np.int64(NONE)) if hosted else (kind, owner)
-    found = _allocate(state, order, first, asks, cpu, group)
-    return _give_record(state, found, kind, owner) if hosted else found
+    if state.hosted == 0:
+        if state.cpus > 0:
+            found = blocks.pop(state, order, group, cpu, kind, owner)
+            if found != NONE:
+                return found
+        return _place(state, order, kind, owner, group)
+    return _allocate_hosted(state, order, kind, owner, cpu, group)
 
 
-@inlined
-def _allocate(state, order, kind, owner, cpu, group):
-    if state.cpus > 0 and order < blocks.CACHED_ORDERS:
-        found = blocks.pop(state, order, group, cpu, kind, owner)
-        if found != NONE:
-            return found
+@kernel
+def _allocate_hosted(state, order, kind, owner, cpu, group):
+    apart()
+    found, first, nobody = np.int64(NONE), np.int64(DESCRIPTOR), np.int64(NONE)
+    if state.cpus > 0:
+        found = blocks.pop(state, order, group, cpu, first, nobody)
+    if found == NONE:
+        found = _place(state, order, first, nobody, group)
+    return _give_record(state, found, kind, owner)
+
+
+@kernel
+def _place(state, order, kind, owner, group):
+    """Allocate what no front cache has."""
+    apart()
     found, part = blocks.place(state, order, group)
     if found == NONE and blocks.make_room(state) > 0:
         found, part = blocks.place(state, order, group)
@@ -81,7 +96,7 @@ def _give_record(state, found, kind, owner):
     if not blocks.ready_record(state, kind):
         blocks.untake(state, found)
         return np.int64(NONE)
-    heads.relabel(state.heads, heads.entry_at(state.heads, found), kind, owner)
+    heads.relabel(state.heads, heads.head_at(state.heads, found), kind, owner)
     return found
 
 

@@ -3,12 +3,12 @@
 After mm/cma.c and alloc_contig_range (mm/page_alloc.c) of Linux 6.12; facts only.  The bitmap knows
 no owners and no sizes, only which bits are set.
 
-Differences from Linux.  The area is declared when the first op comes: the highest run of pageblocks
-in service, in one zone, with the least unmovable memory in it (at boot there is none; a warm start
-may have some, and ranges that hold it are busy for ever).  What cannot move is seen before anything
-is moved: pinned, failed or of an unmovable kind.  Linux tries five times and gives up with what it
-has moved; a pin of ours stays, so once is enough.  Claimed memory cannot be pinned: drivers map it
-without struct pages (VM_PFNMAP).
+Differences from Linux.  The area is declared when the first op comes: in the zone that is tried
+first, the run of pageblocks in service with the least unmovable memory, the highest of such (at
+boot there is none; a warm start may have some, and ranges that hold it are busy for ever).  What
+cannot move is seen before anything is moved: pinned, failed or of an unmovable kind.  Linux tries
+five times and gives up with what it has moved; a pin of ours stays, so once is enough.  Claimed
+memory cannot be pinned: drivers map it without struct pages (VM_PFNMAP).
 """
 
 import numpy as np
@@ -35,20 +35,28 @@ def declare(state):
     blocks = state.area_granules >> state.block_order
     if blocks == 0:
         return
+    for zone in range(len(state.zones)):
+        first, size = _best_window(state, zone, blocks), np.int64(1) << state.block_order
+        if first != NONE:
+            state.area[0]["base"], state.area[0]["granules"] = first * size, blocks * size
+            _retype(state, first * size, blocks * size)
+            return
+
+
+@kernel
+def _best_window(state, zone, blocks):
+    """First pageblock of so many in service in a zone, with the least that stays; NONE if none."""
     best, least, size = np.int64(NONE), np.int64(0), np.int64(1) << state.block_order
-    for first in range(len(state.votes) - blocks + 1):
-        if zone_of(state, first * size) != zone_of(state, (first + blocks) * size - 1):
-            continue
+    own = state.zones[zone]
+    start, end = (own["start"] + size - 1) // size, own["end"] // size
+    for first in range(start, end - blocks + 1):
         unmovable, served = np.int64(0), np.int64(0)
         for block in range(first, first + blocks):
             unmovable += state.votes[block, UNMOVABLE] + state.votes[block, RECLAIMABLE]
             served += state.votes[block, SERVED]
         if served == blocks * size and (best == NONE or unmovable <= least):
             best, least = np.int64(first), unmovable
-    if best == NONE:
-        return
-    state.area[0]["base"], state.area[0]["granules"] = best * size, blocks * size
-    _retype(state, best * size, blocks * size)
+    return best
 
 
 @kernel

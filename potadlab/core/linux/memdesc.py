@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 from . import pages as page
@@ -43,6 +43,7 @@ ARENA = np.dtype(
 _OWNER, _PINS = 0, 1  # words of a record; free: _OWNER is the next free record + 1
 
 
+@state
 class Memdescs(NamedTuple):
     frames: np.ndarray  # u8[granule]  the words
     kind_movable: np.ndarray  # u1[kind]

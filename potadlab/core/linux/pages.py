@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._jit import generic, inlined, kernel
+from .._jit import generic, inlined, kernel, state
 from ..bits import align_down
 from ..layout import NONE
 from ..mapped import mapped
@@ -36,6 +36,7 @@ FRAME = np.dtype(  # one per granule, 64 bytes: struct page
 )
 
 
+@state
 class StructPages(NamedTuple):
     frames: np.ndarray  # FRAME[granule]
     kind_movable: np.ndarray  # u1[kind]

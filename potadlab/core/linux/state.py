@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 from .memdesc import Memdescs
@@ -51,6 +51,7 @@ ONLINE, POISONED = 0, 1  # places in `counts`
 SERVED = 3  # place in `votes`
 
 
+@state
 class BuddyState(NamedTuple):
     lists: np.ndarray  # LIST[(zone * orders + order) * TYPES + type]
     pages: StructPages | Memdescs

@@ -1,15 +1,17 @@
-"""Start bits with entries: from any granule to its live block in two lines, its owner in a third.
+"""Start bits with slots: from any granule to its live block, kind and owner in two lines.
 
 Level l has a bit for each run of 64**l granules, set where a live block of order 6l .. 6l + 5
-begins, and a 64-bit entry beside it.  A live block of level l covers whole words of the levels
+begins, and a slot of 16 bytes beside it.  A live block of level l covers whole words of the levels
 below, so they hold no start: an empty word sends the search up, a word with starts ends it.
 Naturally aligned powers of two are what makes this possible; a tree of ranges cannot know it.
 
-An entry says kind, order and flags; its record says the owner.  Records lie in an arena per
-kind, freed ones are reused last in first out; the hot header of a record and the kind's own cold
-body lie apart.  A kind without a record (plain kernel pages, poison, as type 0 of Linux's planned
-memdesc) keeps its owner's number in the entry itself.  Pieces of a split block share its record,
-which counts them: releasing never allocates.
+A slot is the hot half of a descriptor's header: the entry (kind, order, flags, which record), the
+owner and the kind's state word; an entry of 0 says that nothing begins there, so who knows the
+first granule needs no start bit.  The rest of a record lies in an arena per kind, freed ones are
+reused last in first out: the header's cold half (how many share it, pins) and, apart from it, the
+kind's own body.  A kind without a record (plain kernel pages, poison, as type 0 of Linux's planned
+memdesc) has its slot only.  Pieces of a split block share its record, which counts them: releasing
+never allocates.  Owners stood in the records before: a line more on every op and lookup.
 
 Hosted arenas take their memory from the space that they describe, a slab at a time: a block of
 kind DESCRIPTOR, which needs no record, so there is no recursion.  A slab whose records are all
@@ -24,45 +26,57 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
-from ..bits import leading_zeros, trailing_zeros
+from .._jit import generic, inlined, kernel, state
+from ..bits import apart, leading_zeros, prefetch, trailing_zeros
 from ..layout import KIND_FACTS, NONE, POISON
 from ..mapped import mapped
 
-# entry: kind 8 bits | order 6 | flags 10 | record 40
+# entry: kind 8 bits | order 6 | flags 10 | record 40; 0: no block begins here
 POISONED = np.uint64(1 << 14)  # it holds a failed granule
 PIECE = np.uint64(1 << 15)  # its record is shared
 CACHED = np.uint64(1 << 16)  # in a front cache: not live
 RELEASED = np.uint64(1 << 17)  # released while pinned: it goes with its last pin
 CHUNK = np.uint64(1 << 18)  # of a claim: it stays beside the others
+PINNED = np.uint64(1 << 19)  # it has pins, or had; pieces and chunks share theirs without it
+HERE = np.uint64(1 << 20)  # a block begins here
+OWNS = np.uint64(1 << 21)  # it has a record, which is its own unless it is a PIECE
 _RECORD_SHIFT = np.uint64(24)
 _LOW = np.uint64((1 << 24) - 1)
 
-RECORD = np.dtype(
-    [  # the hot header of a descriptor, 16 bytes; the cold body is the kind's own
-        ("owner", "i4"),  # while free: the next free record of the arena, + 1
-        ("pieces", "i4"),  # how many live blocks share it
-        ("pins", "i4"),
+SLOT = np.dtype(
+    [
+        ("entry", "u8"),
+        ("owner", "i4"),
         ("state", "i4"),  # the kind's own: dirty, mapped, ...; 0 when taken
     ]
 )
-RECORD_BYTES = RECORD.itemsize
+RECORD = np.dtype(
+    [  # the cold half of a descriptor's header, written when it is wanted first
+        ("pieces", "i4"),  # PIECE: how many live blocks share it
+        ("pins", "i4"),  # PIECE, PINNED
+    ]
+)
+BARE = np.dtype([("entry", "u8")])  # of what describes nothing
+ENTRY_BYTES = 8
+HEADER_BYTES = SLOT.itemsize - ENTRY_BYTES + RECORD.itemsize  # owner, state, pieces, pins
 ARENA = np.dtype(
-    [  # one per kind
-        ("record_bytes", "i8"),  # header and body; 0: the kind has no records
+    [  # one per kind; what taking and freeing a record needs is the first line
+        ("record_bytes", "i8"),  # header, both halves, and body; 0: the kind has no records
         ("base", "i8"),  # where its records begin
-        ("free", "i8"),  # last freed record + 1, 0: none
+        ("free", "i8"),  # how many stand in `freed`
         ("fresh", "i8"),  # the next that was never used
         ("room", "i8"),  # end of those that have memory
         ("live", "i8"),
-        ("bodies", "i8"),  # where its bodies begin
         ("movable", "i8"),
+        ("bodies", "i8"),  # where its bodies begin
         ("slab_order", "i8"),  # hosted: of the blocks that hold its records
         ("slab_records", "i8"),  # hosted: how many a slab holds; 0: not hosted
         ("slabs", "i8"),  # hosted: slabs ever numbered
         ("free_slab", "i8"),  # hosted: last slab given back + 1, 0: none
+        ("unused", "i8", 4),
     ]
 )
+assert ARENA.itemsize == 128
 SLAB = np.dtype(
     [  # records number * slab_records ... of an arena
         ("granule", "i8"),  # its block; given back: the next such slab + 1
@@ -71,21 +85,31 @@ SLAB = np.dtype(
 )
 
 
+@state
 class Heads(NamedTuple):
     starts: np.ndarray  # u8[...]  start bits of each level
-    entries: np.ndarray  # u8[...]  entries of each level
-    offsets: np.ndarray  # i8[level]  where a level begins in entries; / 64: in starts
+    slots: np.ndarray  # SLOT[...]  of each level; Bare: BARE[...]
+    offsets: np.ndarray  # i8[level]  where a level begins in slots; / 64: in starts
     arenas: np.ndarray  # ARENA[kind]
     records: np.ndarray  # RECORD[kind * granules]
+    freed: np.ndarray  # i4[kind * granules]  numbers of freed records, by arena, the last on top
     bodies: np.ndarray  # u1[...]  cold bodies, record_bytes - 16 each
     slabs: np.ndarray  # SLAB[kind * granules]  hosted arenas only
 
 
-def new(granules: int, kinds: np.ndarray, hosted: int = 0) -> Heads:
+class Bare(Heads):
+    """Heads without owners and records: what an allocator must know by itself."""
+
+
+def new(granules: int, kinds: np.ndarray, hosted: int = 0, bare: bool = False) -> Heads:
     """A lookup over `granules`, empty; kinds: KIND_FACTS[].
 
     hosted: bytes of a granule, if the records' memory is taken from the space itself; else 0.
+    bare: no kind has records, no block an owner.
     """
+    if bare:
+        kinds = kinds.copy()
+        kinds["record_bytes"] = 0
     top = 1
     while 64 ** (top + 1) <= granules:
         top += 1
@@ -93,19 +117,20 @@ def new(granules: int, kinds: np.ndarray, hosted: int = 0) -> Heads:
     offsets = np.cumsum([0, *sizes]).astype(np.int64)
     total, arenas = int(offsets[-1]), _arenas(granules, kinds, hosted)
     body_bytes = int(_body_bytes(kinds).sum()) * granules
-    return Heads(
+    return (Bare if bare else Heads)(
         mapped(total // 64, "u8"),
-        mapped(total, "u8"),
+        mapped(total, BARE if bare else SLOT),
         offsets,
         arenas,
         mapped(len(kinds) * granules, RECORD),
+        mapped(len(kinds) * granules, "i4"),
         mapped(body_bytes, "u1"),
         mapped(len(kinds) * granules if hosted else 1, SLAB),
     )
 
 
 def _body_bytes(kinds: np.ndarray) -> np.ndarray:
-    return np.maximum(kinds["record_bytes"] - RECORD.itemsize, 0)
+    return np.maximum(kinds["record_bytes"] - HEADER_BYTES, 0)
 
 
 def _arenas(granules: int, kinds: np.ndarray, hosted: int) -> np.ndarray:
@@ -126,6 +151,48 @@ def _arenas(granules: int, kinds: np.ndarray, hosted: int) -> np.ndarray:
     return arenas
 
 
+# ---- what is said of a block beside its entry -----------------------------------------------
+
+
+@generic
+def describe(heads, at, owner, state):
+    """Write owner and state word of slot `at`."""
+
+
+@describe.register
+@inlined
+def _(heads: Heads, at, owner, state):
+    slot = heads.slots[np.uint64(at)]
+    slot["owner"], slot["state"] = owner, state
+
+
+@describe.register
+@inlined
+def _(heads: Bare, at, owner, state):
+    pass
+
+
+@generic
+def description(heads, at):
+    """(owner, state word) of slot `at`."""
+
+
+@description.register
+@inlined
+def _(heads: Heads, at):
+    slot = heads.slots[np.uint64(at)]
+    return np.int64(slot["owner"]), np.int64(slot["state"])
+
+
+@description.register
+@inlined
+def _(heads: Bare, at):
+    return np.int64(NONE), np.int64(0)
+
+
+# ---- entries and records --------------------------------------------------------------------
+
+
 @inlined
 def kind_of(entry):
     return np.int64(entry & np.uint64(0xFF))
@@ -139,46 +206,42 @@ def order_of(entry):
 @kernel
 def record_at(heads, entry):
     """Index of the record of `entry` in `records`, NONE where its kind has none."""
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
+    if entry & OWNS == np.uint64(0):
         return np.int64(NONE)
-    return arena["base"] + np.int64(entry >> _RECORD_SHIFT)
+    return heads.arenas[kind_of(entry)]["base"] + np.int64(entry >> _RECORD_SHIFT)
 
 
 @kernel
 def body_at(heads, entry):
     """(where it begins in `bodies`, bytes) of the cold body of a record; no bytes for no record."""
     arena = heads.arenas[kind_of(entry)]
-    size = max(arena["record_bytes"] - RECORD_BYTES, np.int64(0))
+    size = max(arena["record_bytes"] - HEADER_BYTES, np.int64(0))
     return arena["bodies"] + np.int64(entry >> _RECORD_SHIFT) * size, size
 
 
-@kernel
-def owner_of(heads, entry):
-    record = np.int64(entry >> _RECORD_SHIFT)
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
-        return record - 1
-    return np.int64(heads.records[arena["base"] + record]["owner"])
-
-
 @inlined
-def _take_record(heads, kind, owner):
+def _take_record(heads, kind):
+    """Of the entry of a new block: kind and record, if its kind has one; no record is touched."""
     arena = heads.arenas[kind]
     if arena["record_bytes"] == 0:
-        return owner + 1  # the entry's own 40 bits
-    number = arena["free"] - 1
-    if number >= 0:
-        record = heads.records[arena["base"] + number]
-        arena["free"] = record["owner"]
+        return np.uint64(kind)
+    free = arena["free"] - 1
+    if free >= 0:
+        number = np.int64(heads.freed[arena["base"] + free])
+        arena["free"] = free
     else:
         number = arena["fresh"]
         assert number < arena["room"]
-        arena["fresh"] += 1
-        record = heads.records[arena["base"] + number]
+        arena["fresh"] = number + 1
     arena["live"] += 1
-    record["owner"], record["pieces"], record["pins"], record["state"] = owner, 1, 0, 0
-    return number
+    return np.uint64(number) << _RECORD_SHIFT | OWNS | np.uint64(kind)
+
+
+@inlined
+def fetch_slot(heads, at):
+    """Have the lines fetched that forgetting the slot `at` writes."""
+    prefetch(heads.slots, at)
+    prefetch(heads.starts, at >> 6)
 
 
 @inlined
@@ -206,37 +269,69 @@ def add_slab(heads, kind, granule):
 @inlined
 def drop_record(heads, entry):
     """One live block fewer shares the record of `entry`; the last one frees it."""
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
+    if entry & OWNS == np.uint64(0):
         return
+    arena = heads.arenas[kind_of(entry)]
     number = np.int64(entry >> _RECORD_SHIFT)
-    record = heads.records[arena["base"] + number]
-    record["pieces"] -= 1
-    if record["pieces"] == 0:
-        record["owner"], arena["free"] = arena["free"], number + 1
-        arena["live"] -= 1
+    if entry & PIECE != np.uint64(0):
+        record = heads.records[arena["base"] + number]
+        record["pieces"] -= 1
+        if record["pieces"] > 0:
+            return
+    heads.freed[arena["base"] + arena["free"]] = number
+    arena["free"] += 1
+    arena["live"] -= 1
 
 
 @kernel
 def _share_record(heads, entry, blocks):
     """Let `blocks` more live blocks share the record of `entry`."""
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] != 0:
-        number = np.int64(entry >> _RECORD_SHIFT)
-        heads.records[arena["base"] + number]["pieces"] += blocks
+    if entry & OWNS == np.uint64(0):
+        return
+    record = heads.records[record_at(heads, entry)]
+    if entry & PIECE == np.uint64(0):
+        record["pieces"], record["pins"] = 1, 0
+    record["pieces"] += blocks
 
 
 @inlined
-def _write(heads, granule, order, entry):
+def _write(heads, granule, order, entry, owner, state):
     level = order // 6
     at = heads.offsets[level] + (granule >> (6 * level))
     heads.starts[at >> 6] |= np.uint64(1) << np.uint64(at & 63)
-    heads.entries[at] = entry & ~np.uint64(0x3F00) | np.uint64(order) << np.uint64(8)
+    slot = heads.slots[at]
+    slot["entry"] = entry & ~np.uint64(0x3F00) | np.uint64(order) << np.uint64(8) | HERE
+    describe(heads, at, owner, state)
+
+
+@inlined
+def slot_of(heads, granule, order):
+    """Where in `slots` a block of this order that begins at `granule` has its own."""
+    if order < 6:
+        return granule
+    return heads.offsets[order // 6] + (granule >> (6 * (order // 6)))
+
+
+@inlined
+def head_at(heads, granule):
+    """Where in `slots` the live block that begins at `granule` has its slot, or NONE.
+
+    No start bit is read: what is told the first granule finds the slot at once.
+    """
+    if heads.slots[np.uint64(granule)]["entry"] != np.uint64(0):
+        return granule
+    level = np.int64(1)
+    while level < len(heads.offsets) - 1 and granule & ((np.int64(1) << (6 * level)) - 1) == 0:
+        at = heads.offsets[level] + (granule >> (6 * level))
+        if heads.slots[at]["entry"] != np.uint64(0):
+            return at
+        level += 1
+    return np.int64(NONE)
 
 
 @inlined
 def entry_at(heads, granule):
-    """Where in `entries` the live block that holds `granule` has its entry, or NONE."""
+    """Where in `slots` the live block that holds `granule` has its own, or NONE."""
     for level in range(len(heads.offsets) - 1):
         at = heads.offsets[level] + (granule >> (6 * level))
         word = heads.starts[at >> 6]
@@ -248,7 +343,7 @@ def entry_at(heads, granule):
         if before == np.uint64(0):
             return np.int64(NONE)
         start = at - leading_zeros(before)
-        order = order_of(heads.entries[start])
+        order = order_of(heads.slots[start]["entry"])
         if (at - start) << (6 * level) >> order != 0:
             return np.int64(NONE)
         return start
@@ -268,103 +363,145 @@ def next_start(heads, granule):
 @inlined
 def start_of(heads, at):
     """First granule of the block whose entry is `at`."""
-    level = order_of(heads.entries[at]) // 6
+    level = order_of(heads.slots[at]["entry"]) // 6
     return (at - heads.offsets[level]) << (6 * level)
 
 
 @inlined
 def forget(heads, at):
-    """Clear the start bit of the entry `at`; return the entry; its record stays."""
+    """Clear start bit and entry of the slot `at`; return the entry; its record stays."""
     heads.starts[at >> 6] &= ~(np.uint64(1) << np.uint64(at & 63))
-    return heads.entries[at]
+    entry = heads.slots[at]["entry"]
+    heads.slots[at]["entry"] = 0
+    return entry
 
 
 @interface.store.register
 @inlined
 def store(index: Heads, granule, order, kind, owner):
-    record = np.uint64(_take_record(index, kind, owner))
-    _write(index, granule, order, record << _RECORD_SHIFT | np.uint64(kind))
+    _write(index, granule, order, _take_record(index, kind), owner, 0)
 
 
 @kernel
 def store_chunks(heads, granule, order, chunks, kind, owner):
     """Store `chunks` adjacent blocks that share one record (a claim)."""
-    entry = np.uint64(_take_record(heads, kind, owner)) << _RECORD_SHIFT | np.uint64(kind)
+    entry = _take_record(heads, kind)
     _share_record(heads, entry, chunks - 1)
     for chunk in range(chunks):
-        _write(heads, granule + (chunk << order), order, entry | PIECE | CHUNK)
+        _write(heads, granule + (chunk << order), order, entry | PIECE | CHUNK, owner, 0)
 
 
 @kernel
 def move(heads, at, granule):
-    """Let the block of entry `at` begin at `granule` instead; its record goes with it."""
+    """Let the block of slot `at` begin at `granule` instead; its record goes with it."""
+    owner, state = description(heads, at)
     entry = forget(heads, at)
-    _write(heads, granule, order_of(entry), entry)
+    _write(heads, granule, order_of(entry), entry, owner, state)
 
 
 @kernel
 def own_record(heads, at):
     """Give a piece of a split block a record of its own, which says what the shared one does."""
-    entry = heads.entries[at]
-    owner = owner_of(heads, entry)
-    number = np.uint64(_take_record(heads, kind_of(entry), owner))
-    own = number << _RECORD_SHIFT | entry & _LOW & ~PIECE
-    state = heads.records[record_at(heads, entry)]["state"]
-    heads.records[record_at(heads, own)]["state"] = state
+    slot = heads.slots[at]
+    entry = slot["entry"]
+    own = _take_record(heads, kind_of(entry)) | entry & _LOW & ~PIECE
     first, size = body_at(heads, entry)
     into = body_at(heads, own)[0]
     for i in range(size):
         heads.bodies[into + i] = heads.bodies[first + i]
     drop_record(heads, entry)
-    heads.entries[at] = own
+    slot["entry"] = own
+
+
+@kernel
+def store_cached(heads, blocks, order):
+    """Note blocks of one word that are in a front cache; they have no records yet."""
+    starts = np.uint64(0)
+    entry = CACHED | HERE | np.uint64(order) << np.uint64(8)
+    for i in range(len(blocks)):
+        starts |= np.uint64(1) << np.uint64(blocks[i] & 63)
+        heads.slots[blocks[i]]["entry"] = entry
+    heads.starts[blocks[0] >> 6] |= starts
+
+
+@kernel
+def store_cached_chunk(heads, granule, order):
+    """As `store_cached`, one block of any order."""
+    _write(heads, granule, order, CACHED, NONE, 0)
 
 
 @inlined
-def store_cached(heads, granule, order):
-    """Note a block of order < 6 that is in a front cache; it has no record yet."""
-    _write(heads, granule, order, CACHED)
+def forget_cached(heads, granule):
+    """Clear the entry of a cached block of order < 6, its record freed; its start bit stays."""
+    slot = heads.slots[granule]
+    drop_record(heads, slot["entry"])
+    slot["entry"] = 0
+
+
+@inlined
+def clear_starts(heads, granule, mask):
+    """Clear start bits in the word of `granule`, of blocks that are forgotten."""
+    heads.starts[granule >> 6] &= ~mask
 
 
 @inlined
 def relabel(heads, at, kind, owner):
     """Make a cached block live; a record of the same kind is used again."""
-    entry = heads.entries[at]
-    if kind_of(entry) == kind and heads.arenas[kind]["record_bytes"] != 0:
-        record = heads.records[heads.arenas[kind]["base"] + np.int64(entry >> _RECORD_SHIFT)]
-        record["owner"], record["state"] = owner, 0
-        heads.entries[at] = entry & ~CACHED
-        return
+    slot = heads.slots[at]
+    entry = slot["entry"]
+    describe(heads, at, owner, 0)
+    if kind_of(entry) == kind:
+        slot["entry"] = entry & ~CACHED
+    else:
+        slot["entry"] = _other_record(heads, entry, kind)
+
+
+@kernel
+def _other_record(heads, entry, kind):
+    """The entry of a block that was cached, with a record of another kind."""
+    apart()
     drop_record(heads, entry)
-    fresh = np.uint64(_take_record(heads, kind, owner)) << _RECORD_SHIFT
-    heads.entries[at] = fresh | entry & np.uint64(0x3F00) | np.uint64(kind)
+    return _take_record(heads, kind) | entry & np.uint64(0x3F00) | HERE
 
 
 @inlined
 def pins(heads, at):
-    """How often the block of entry `at` is pinned."""
-    entry = heads.entries[at]
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
+    """How often the block of slot `at` is pinned."""
+    entry = heads.slots[at]["entry"]
+    if entry & OWNS == np.uint64(0) or entry & (PINNED | PIECE) == np.uint64(0):
         return np.int64(0)
-    return np.int64(heads.records[arena["base"] + np.int64(entry >> _RECORD_SHIFT)]["pins"])
+    return np.int64(heads.records[record_at(heads, entry)]["pins"])
+
+
+@kernel
+def pieces(heads, at):
+    """How many blocks share the record of slot `at`, itself counted."""
+    entry = heads.slots[at]["entry"]
+    if entry & OWNS == np.uint64(0) or entry & PIECE == np.uint64(0):
+        return np.int64(1)
+    return np.int64(heads.records[record_at(heads, entry)]["pieces"])
 
 
 @kernel
 def add_pins(heads, at, count):
-    """Add pins to the record of entry `at`; False where its kind has none."""
-    entry = heads.entries[at]
-    arena = heads.arenas[kind_of(entry)]
-    if arena["record_bytes"] == 0:
+    """Add pins to the record of slot `at`; False where its kind has none."""
+    slot = heads.slots[at]
+    entry = slot["entry"]
+    if entry & OWNS == np.uint64(0):
         return False
-    heads.records[arena["base"] + np.int64(entry >> _RECORD_SHIFT)]["pins"] += count
+    record = heads.records[record_at(heads, entry)]
+    if entry & (PINNED | PIECE) == np.uint64(0):
+        record["pins"] = 0
+    record["pins"] += count
+    slot["entry"] = entry | PINNED if record["pins"] > 0 else entry & ~PINNED
     return True
 
 
 @interface.erase.register
 @kernel
 def erase(index: Heads, granule):
-    at = entry_at(index, granule)
-    if at == NONE or start_of(index, at) != granule:
+    at = head_at(index, granule)
+    if at == NONE:
         return np.int64(NONE)
     entry = forget(index, at)
     drop_record(index, entry)
@@ -374,18 +511,19 @@ def erase(index: Heads, granule):
 @kernel
 def split_block(heads, granule, order):
     """Make the block at `granule` into pieces that share its record; return its order, or NONE."""
-    at = entry_at(heads, granule)
-    if at == NONE or start_of(heads, at) != granule or order_of(heads.entries[at]) < order:
+    at = head_at(heads, granule)
+    if at == NONE:
         return np.int64(NONE)
-    if kind_of(heads.entries[at]) == POISON or pins(heads, at) > 0:
+    entry, (owner, state) = heads.slots[at]["entry"], description(heads, at)
+    if order_of(entry) < order or kind_of(entry) == POISON or pins(heads, at) > 0:
         return np.int64(NONE)
-    if heads.entries[at] & CACHED != np.uint64(0):
+    if entry & CACHED != np.uint64(0):
         return np.int64(NONE)
-    entry = forget(heads, at)
+    forget(heads, at)
     pieces = np.int64(1) << (order_of(entry) - order)
     _share_record(heads, entry, pieces - 1)
     for piece in range(pieces):
-        _write(heads, granule + (piece << order), order, entry | PIECE)
+        _write(heads, granule + (piece << order), order, entry | PIECE, owner, state)
     return order_of(entry)
 
 
@@ -393,14 +531,20 @@ def split_block(heads, granule, order):
 @kernel
 def locate(index: Heads, granule):
     at = entry_at(index, granule)
-    if at == NONE or index.entries[at] & CACHED != np.uint64(0):
+    if at == NONE:
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    entry = index.entries[at]
-    return start_of(index, at), order_of(entry), kind_of(entry), owner_of(index, entry)
+    entry = index.slots[at]["entry"]
+    if entry & CACHED != np.uint64(0):
+        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
+    return start_of(index, at), order_of(entry), kind_of(entry), description(index, at)[0]
 
 
 def lookup_bytes(heads: Heads, live_blocks: int) -> dict[str, int]:
-    """Bytes in use: start bits over the whole range, an entry per block, records by kind."""
-    starts = int(heads.offsets[-1]) // 8
-    records = int((heads.arenas["live"] * heads.arenas["record_bytes"]).sum())
-    return {"lookup": starts + 8 * live_blocks, "descriptors": records}
+    """Bytes in use: start bits over the whole range, slots, records by kind.
+
+    The hot half of a header counts to the record, where there is one for the block.
+    """
+    starts, records = int(heads.offsets[-1]) // 8, int(heads.arenas["live"].sum())
+    halves = (heads.slots.itemsize - ENTRY_BYTES) * max(live_blocks - records, 0)
+    descriptors = int((heads.arenas["live"] * heads.arenas["record_bytes"]).sum())
+    return {"lookup": starts + ENTRY_BYTES * live_blocks + halves, "descriptors": descriptors}

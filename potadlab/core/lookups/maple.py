@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 from .memdesc import Descriptors, describe, descriptors, descriptors_bytes, drop, read
@@ -49,6 +49,7 @@ NODE, OFFSET, LOW, HIGH = range(4)
 LEFT, RIGHT = 0, 1
 
 
+@state
 class Maple(NamedTuple):
     words: np.ndarray  # i8[node * 32 + word]
     root: np.ndarray  # i8[7]  root (0: empty, a word: granule 0 alone), free nodes, counts, gaps?

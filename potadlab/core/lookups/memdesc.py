@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..bits import align_down
 from ..layout import KIND_FACTS, NONE
 from ..mapped import mapped
@@ -36,6 +36,7 @@ DESCRIPTOR = np.dtype(
 )
 
 
+@state
 class Descriptors(NamedTuple):
     rows: np.ndarray  # DESCRIPTOR[...]
     record_bytes: np.ndarray  # i8[kind]  0: the kind has no descriptor
@@ -106,11 +107,13 @@ PAGE_16 = np.dtype(
 )
 
 
+@state
 class Memmap16(NamedTuple):
     pages: np.ndarray  # PAGE_16[granule]
     descriptors: Descriptors
 
 
+@state
 class Memmap8(NamedTuple):
     words: np.ndarray  # i8[granule]
     descriptors: Descriptors

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 
@@ -30,6 +30,7 @@ def _frame(itemsize: int) -> np.dtype:
     )
 
 
+@state
 class Memmap(NamedTuple):
     frames: np.ndarray  # frame[granule], of 64 or 32 bytes
 

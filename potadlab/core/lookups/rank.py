@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..bits import align_down, popcount
 from ..layout import NONE
 from ..mapped import mapped
@@ -22,6 +22,7 @@ WORD = np.dtype([("starts", "u8"), ("rank", "i8")])  # rank: blocks that begin b
 ROW = np.dtype([("owner", "i4"), ("order", "u1"), ("kind", "u1"), ("spare", "u2")])
 
 
+@state
 class Rank(NamedTuple):
     words: np.ndarray  # WORD[granule >> 6]
     rows: np.ndarray  # ROW[1 + block]  in address order; row 0: none, of order 0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 from .memdesc import Descriptors, describe, descriptors, descriptors_bytes, drop, read
@@ -21,6 +21,7 @@ TABLE = 2  # an entry of the upper table: number of a table << 4 | TABLE
 _TABLE_ORDER = 9
 
 
+@state
 class TwoLevel(NamedTuple):
     entries: np.ndarray  # i8[granule >> 9]  word of a block, or which table
     tables: np.ndarray  # i8[table << 9]  words

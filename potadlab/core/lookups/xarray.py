@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import interface
-from .._jit import inlined, kernel
+from .._jit import inlined, kernel, state
 from ..layout import NONE
 from ..mapped import mapped
 from .memdesc import Descriptors, describe, descriptors, descriptors_bytes, drop, read
@@ -38,6 +38,7 @@ _INTERNAL = 2  # low bits of an entry that is no block's: a sibling below 64 << 
 _NODES_FROM = 1024  # node n is (n + 1024) << 2 | 2, as pointers are above 4096
 
 
+@state
 class XArray(NamedTuple):
     nodes: np.ndarray  # NODE[...]
     slots: np.ndarray  # i8[node * 72 + 5 + slot]  the same memory

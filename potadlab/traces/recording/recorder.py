@@ -96,7 +96,7 @@ _SAID = {
     "stacks_lost": "call stacks left out: their alloc is not there",
     "strange": "events left out: they cannot be",
     "own": "events are the recorder's own",
-    "untraced_pages": "pages more were allocated than Linux has events for (bulk allocation)",
+    "untraced_pages": "pages more were allocated: lost, or in bulk, which has no events",
 }
 
 
@@ -177,7 +177,7 @@ class Output:
         """Append rows of the stream.  Raises OSError."""
         self.filler.stacks.take(self._stream.stacks.texts)
         self.filler.areas.take(self._stream.areas.texts)
-        self.own += int(np.count_nonzero(np.isin(rows["task"], _threads())))
+        self.own += int(np.count_nonzero(np.isin(rows["task"], own_threads())))
         alloc = (rows["op"] == Op.ALLOC) & (rows["pfn"] != NONE)
         self.pages += int(np.left_shift(1, rows["order"][alloc].astype(np.int64)).sum())
         flags = np.where(rows["gfp"] == NONE, 0, rows["gfp"]).astype(np.uint32)
@@ -361,7 +361,7 @@ def _ended(child: subprocess.Popen | None) -> int | None:
     return child.returncode
 
 
-def _threads() -> list[int]:
+def own_threads() -> list[int]:
     """Numbers of this process's threads: a recorder is recorded too."""
     with suppress(OSError):
         return [int(name) for name in os.listdir("/proc/self/task")]

@@ -25,7 +25,7 @@ from ..snapshot import FREE as FREE_PAGE
 from ..snapshot import roles_of
 from . import tracefs
 from .machine import Memory
-from .recorder import Output, comm_of
+from .recorder import Output, comm_of, own_threads
 from .stream import Stream
 
 FREE, OUT = 255, 254  # bytes of frames without a kind
@@ -45,6 +45,7 @@ class Rate:
     frees: int
     pages: int  # allocated
     lost: int
+    own: int  # allocs and frees of this process: who watches is watched too
 
 
 @dataclass
@@ -147,7 +148,8 @@ class Watch:
         last_ns = int(rows["time_ns"][-1]) if len(rows) else 0
         self.now_s = max((max(self._instance_now(), last_ns) - self._began_ns) / 1e9, before_s)
         frees = int(np.count_nonzero(rows["op"] == Op.FREE))
-        new = Rate(self.now_s, self.now_s - before_s, allocs, frees, pages, lost - self.lost)
+        own = int(np.count_nonzero(np.isin(rows["task"], own_threads())))
+        new = Rate(self.now_s, self.now_s - before_s, allocs, frees, pages, lost - self.lost, own)
         self.lost, self.events = lost, self.events + len(rows)
         self.rates.append(new)
         while self.rates[0].at_s < self.now_s - RATES_S:
@@ -207,7 +209,9 @@ class Watch:
 
     def pages_by_kind(self) -> np.ndarray:
         """i8[256]: frames by their byte: a kind, FREE or OUT."""
-        return np.bincount(self.frames, minlength=256)
+        counts = np.zeros(256, np.int64)
+        usage.census(self.frames, counts)
+        return counts
 
     def free_blocks(self) -> np.ndarray:
         """i8[order]: free blocks by size, the largest aligned ones, up to Linux's order 10."""
@@ -274,3 +278,4 @@ def _compile() -> None:
     usage.follow(frames, none["pfn"], none["order"], freed, kinds, FREE)
     usage.rewind(frames, none["pfn"], none["order"], freed, FREE_PAGE, 0)
     usage.free_blocks(frames, FREE, edge, edge, np.zeros(11, np.int64))
+    usage.census(frames, np.zeros(256, np.int64))

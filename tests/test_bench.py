@@ -1,0 +1,190 @@
+"""What `potadlab bench` says, not how long it takes: names, units, answers of the C models."""
+
+import json
+
+import numpy as np
+import pytest
+
+from potadlab import bench, bundled
+from potadlab.bench import allocators, baseline, loads, measuring
+from potadlab.bench.measuring import Figure
+from potadlab.bench.table import table
+from potadlab.cli import main
+from potadlab.core import interface
+from potadlab.errors import BadTrace, PotadError
+from potadlab.traces import Trace, exchange, generate
+
+needs_cc = pytest.mark.skipif(baseline.compiler() is None, reason="no C compiler is here")
+
+
+@pytest.fixture(scope="module")
+def programs():
+    with baseline.built() as found:
+        yield found
+
+
+def test_contestants_take_turns_in_another_order_each_round():
+    turns = []
+    found = measuring.alternate(
+        {name: lambda name=name: turns.append(name) or len(turns) for name in "abc"}, rounds=6
+    )
+    rounds = [turns[at : at + 3] for at in range(0, 18, 3)]
+    assert all(sorted(one) == list("abc") for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 1
+    assert all(len(values) == 6 for values in found.values())
+
+
+def test_figures_are_medians_and_ratios_of_them():
+    figures = {"a": Figure.of([5.0, 1.0, 9.0], "ns"), "b": Figure.of([2.0, 2.5, 2.5], "ns")}
+    measuring.ratio(figures, "a over b", "a", "b")
+    measuring.ratio(figures, "a over c", "a", "c")
+    assert figures["a"].as_dict() == {"median": 5.0, "best": 1.0, "unit": "ns"}
+    assert figures["a over b"].median == 2.0
+    assert "a over c" not in figures
+
+
+def test_one_core_while_it_measures_and_all_as_before_afterwards():
+    os = measuring.os
+    before = os.sched_getaffinity(0)
+    with measuring.pinned() as core:
+        assert os.sched_getaffinity(0) == {core}
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_subject_stands_together_with_ratios_to_its_first():
+    figures = {
+        "synthetic.one.ns_per_op": Figure(10, 9, "ns"),
+        "lookup.heads.1e6.update_ns": Figure(7, 7, "ns"),
+        "synthetic.two.ns_per_op": Figure(25, 24, "ns"),
+    }
+    shown = table(figures, "again: potadlab bench")
+    columns = [list(column.cells) for column in shown.columns]
+    assert columns[0] == ["lookup.heads.1e6.update_ns", *sorted(figures)[1:]]
+    assert columns[4] == ["", "1.00", "2.50"]
+
+
+# ---- C models -------------------------------------------------------------------------------
+
+
+@needs_cc
+def test_c_models_end_as_they_began_and_refuse_nothing_that_fits(programs):
+    records = generate.steady(20_000, 1 << 16)
+    with baseline.models(programs, records, 1 << 16) as models:
+        assert set(models) == set(baseline.MODELS)
+        for name, model in models.items():
+            for _ in range(2):
+                ns, refused = model.replay()
+                assert ns > 0
+                assert refused == 0
+            assert model.pairs(9)[0] >= 0
+            assert model.end() == (0 if name == "c_null" else (1 << 16) >> 10)
+
+
+@needs_cc
+def test_a_c_model_without_room_refuses_as_our_own_does(programs):
+    records = np.zeros(3, exchange.EXCHANGE)
+    records["id"], records["order"] = range(3), 10
+    with baseline.models(programs, records, 2 << 10) as models:
+        assert models["c_buddy_pcp_tails"].replay()[1] == 1
+    load = loads.Load("buddy", loads.told(records), 2 << 10)
+    load.replay()
+    assert load.refused[10] == 1
+
+
+@needs_cc
+def test_a_c_model_that_ends_is_told(programs):
+    with baseline.models(programs, generate.steady(100, 1 << 10), 1 << 10) as models:
+        models["c_buddy"].stop()
+        with pytest.raises(PotadError, match="the C model stopped"):
+            models["c_buddy"].replay()
+
+
+def test_no_compiler_is_told(monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(PotadError, match="no C compiler"), baseline.built():
+        pass
+
+
+# ---- suites ---------------------------------------------------------------------------------
+
+
+def test_core_has_the_promised_names(tmp_path, monkeypatch, capsys):
+    path, out = tmp_path / "small.bin", tmp_path / "figures.json"
+    exchange.write(generate.steady(400, 1 << 10), path)
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
+    monkeypatch.setattr(allocators, "_registering", dict)
+    monkeypatch.setattr(allocators, "_threads", lambda records: {})
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "views", "--json", str(out)])
+    assert end.value.code == 0
+    found = json.loads(out.read_text())
+    assert set(found) == {"machine", "versions", "command", "c", "figures"}
+    assert found["command"] == "potadlab bench views"
+    assert {"map.1e6.whole_ms", "map.1e6.slowest_ms"} == set(found["figures"])
+    measured = allocators.measure({}, exchange.read(path), False, lambda share, what: None)
+    assert {
+        "synthetic.potad.ns_per_op", "synthetic.potad_whole.ns_per_op",
+        "synthetic.null.ns_per_op", "order9.potad_whole.pair_ns",
+    } <= set(measured)  # fmt: skip
+    assert all(figure.unit in ("ns", "allocations") for figure in measured.values())
+
+
+def test_an_unknown_suite_is_wrong_usage():
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "speed"])
+    assert end.value.code == 2
+    with pytest.raises(PotadError, match="core, lookup, replay, views"):
+        bench.run(["speed"])
+
+
+def test_records_off_takes_none_and_answers_alike():
+    ends = []
+    for spec in (loads.ALONE, loads.WHOLE):
+        load = loads.Load(spec, loads.told(generate.steady(2000, 1 << 13)), 1 << 13)
+        load.replay()
+        interface.check(load.state)
+        live = int(load.state.heads.arenas["fresh"].sum())
+        ends.append((load.refused.tolist(), load.state.tree.nodes.tobytes()))
+        assert (live > 0) == (spec == loads.WHOLE)
+    assert ends[0] == ends[1], "records are no matter of placement"
+
+
+# ---- export ---------------------------------------------------------------------------------
+
+
+def test_a_trace_becomes_a_file_for_c_and_is_read_again(tmp_path, capsys):
+    out = tmp_path / "ops.bin"
+    with pytest.raises(SystemExit) as end:
+        main(["export", "thp_split", str(out)])
+    assert end.value.code == 0
+    told = capsys.readouterr().out
+    records = exchange.read(out)
+    assert f"{len(records):,} records" in told
+    again = Trace.read(out)
+    assert again.events == len(records) == len(again.ops)
+    trace = Trace.read(bundled.dataset("thp_split"), cold=True)
+    allocates = trace.ops[trace.ops["verb"] == 0]
+    assert again.ops["order"][again.ops["verb"] == 0].tolist() == allocates["order"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "0 bytes"),
+        (b"1234567", "7 bytes"),
+        (bytes([0, 0, 1, 0, 0, 0, 0, 0]), "record 0: bytes 2 and 3"),
+        (bytes([1, 0, 0, 0, 0, 0, 0, 0]), "record 0: write op 0"),
+        (bytes(8) + bytes([3, 0, 0, 0, 1, 0, 0, 0]), "record 1: write op 0"),
+    ],
+)
+def test_a_bad_exchange_file_is_told_in_one_line(tmp_path, content, told):
+    path = tmp_path / "ops.bin"
+    path.write_bytes(content)
+    with pytest.raises(BadTrace, match=told):
+        Trace.read(path)
+
+
+def test_an_exchange_file_has_a_name_that_is_known(tmp_path):
+    with pytest.raises(SystemExit) as end:
+        main(["export", "thp_split", str(tmp_path / "ops.dat")])
+    assert end.value.code == 2
