@@ -287,6 +287,20 @@ def cycles(typing):
     return types.int64(), build
 
 
+@machine(lambda value: value)
+def one_by_one(typing, value):
+    """`value`, of which the compiler then knows nothing.
+
+    A loop with it is not made into vector instructions, for an empty one stands there.
+    """
+
+    def build(context, builder, signature, args):
+        kind = ir.FunctionType(_I64, [_I64])
+        return builder.asm(kind, "", "=r,0", [args[0]], True, "opaque")
+
+    return types.int64(types.int64), build
+
+
 @machine(lambda array, at: None)
 def prefetch(typing, array, at):
     """Have the line of array[at] fetched, to be written soon."""

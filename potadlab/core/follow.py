@@ -3,7 +3,7 @@
 import numpy as np
 
 from ._jit import inlined, kernel
-from .bits import cycles
+from .bits import cycles, one_by_one
 from .interface import erase, locate, store
 from .layout import NONE
 
@@ -33,17 +33,24 @@ def locate_each(index, granules, starts, orders, kinds, owners):
 
 @inlined
 def _answer(index, granule):
-    """All fields of an answer in one number, so that none is left out by the compiler."""
+    """All fields of an answer in one number, so that none is left out by the compiler.
+
+    What waits for memory takes room in the processor, so it is a plain sum.
+    """
     start, order, kind, owner = locate(index, granule)
-    return start ^ order << 1 ^ kind << 2 ^ owner << 3
+    return start + order + kind + owner
 
 
 @kernel
 def locate_independent(index, granules):
-    """Look all up, one after the other, none waiting for another's answer."""
+    """Look all up, one after the other, none waiting for another's answer.
+
+    One lookup is one lookup: the compiler would make eight of the memmap's into one vector
+    instruction, 12 ns instead of 21 each, which nobody who has one address can do.
+    """
     total = np.int64(0)
     for i in range(len(granules)):
-        total ^= _answer(index, granules[i])
+        total += one_by_one(_answer(index, granules[i]))
     return total
 
 
@@ -64,7 +71,7 @@ def locate_dependent(index, granules, zero):
 def _class(index, granule):
     """Kind and order alone; `locate` is inlined, so the owner's line is not read for it."""
     _, order, kind, _ = locate(index, granule)
-    return order << 1 ^ kind << 2
+    return order + kind
 
 
 @kernel
@@ -72,7 +79,7 @@ def classify_independent(index, granules):
     """As `locate_independent`, of kind and order alone."""
     total = np.int64(0)
     for i in range(len(granules)):
-        total ^= _class(index, granules[i])
+        total += one_by_one(_class(index, granules[i]))
     return total
 
 

@@ -29,6 +29,11 @@ def compare_all(line, at, value, out):
 
 
 @kernel
+def pass_on(value):
+    return bits.one_by_one(value)
+
+
+@kernel
 def put(line, at, mask, value):
     bits.bytes_put(line, at, mask, value)
 
@@ -89,3 +94,8 @@ def test_largest_order_is_aligned_and_fits(granule, granules):
 def test_run_mask_covers_one_aligned_run(order):
     for first in range(0, 64, 1 << order):
         assert int(bits.run_mask(first, order)) == ((1 << (1 << order)) - 1) << first
+
+
+@pytest.mark.parametrize("value", [0, -1, 1 << 62])
+def test_what_goes_one_by_one_stays_as_it_is(value):
+    assert pass_on(np.int64(value)) == value

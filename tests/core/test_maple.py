@@ -129,6 +129,13 @@ def test_a_full_leaf_is_split_in_half():
     assert nodes_of(index) == 3
 
 
+def test_a_leaf_of_18_entries_is_split_at_8_too():
+    """A range in the midst of another makes two more: entry 17 is the last, half of it is 8."""
+    index = filled(15, wide=4)
+    put(index, 1, 1, 99)
+    assert [len(leaf) for _, leaf in shape(index)] == [9, 9]
+
+
 def test_a_split_never_leaves_a_free_range_at_the_end():
     """Every second granule: entry 8 of 17 is free, so the left node takes one more."""
     index = new()
@@ -146,6 +153,15 @@ def test_a_leaf_that_overflows_pushes_to_the_left_until_15_are_there():
     assert leaves(filled(30)) == [(0, 14, 15), (15, 29, 16)]
     # 16 + 14 slots are too many for two: a split
     assert leaves(filled(31)) == [(0, 14, 15), (15, 23, 9), (24, 30, 8)]
+
+
+@pytest.mark.parametrize(("erased", "entries"), [(3, [13, 9, 8]), (4, [15, 14])])
+def test_two_leaves_push_only_where_there_is_room_for_a_free_range(erased, entries):
+    """The last leaf ends at 16, the one before at 12 or 11: 28 slots are too many, 27 are not."""
+    index = filled(30)  # 15 and 16
+    put(index, 1, erased, None)
+    put(index, 30, 30, 30)
+    assert [len(leaf) for _, leaf in shape(index)] == entries
 
 
 def test_the_first_leaf_pushes_to_the_right():
@@ -295,12 +311,13 @@ def test_a_tree_of_many_levels_grows_and_shrinks(seed, gaps):
         filling = op // 1500 % 2 == 0
         first = dice.randrange(len(model))
         wide = dice.randrange(1, widest + 1) if filling else dice.randrange(1, 40)
+        wide = dice.randrange(1, len(model)) if dice.random() < 0.004 else wide
         last = min(first + wide, len(model)) - 1
         value = dice.randrange(1000) if dice.random() < (0.7 if filling else 0.2) else None
         entry = np.int64(FREE) if value is None else word(value)
         maple.store_range(index, np.int64(first), np.int64(last), entry)
         model[first : last + 1] = [value] * (last + 1 - first)
-        if op % 7 == 0:
+        if op % 7 == 0 or wide > 40:
             interface.check(index)
     interface.check(index)
     assert found(index, range(len(model))) == model

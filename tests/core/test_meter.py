@@ -331,6 +331,15 @@ def test_every_allocator_does_the_same_under_a_meter(name):
     assert not costs["cut"].any()
 
 
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_what_is_guarded_and_left_out_is_there(name):
+    allocator = ALLOCATORS[name]
+    arrays = meter.arrays_of(allocator.new(ZONES, facts()))
+    assert set(allocator.uncounted) <= set(arrays)
+    assert set(allocator.guards) <= set(arrays) | {array.partition(".")[0] for array in arrays}
+    assert not allocator.cpus or allocator.cpus in allocator.options
+
+
 @compiled
 @pytest.mark.parametrize("name", LOOKUPS)
 def test_every_lookup_can_be_metered(name):
@@ -356,3 +365,13 @@ def test_memmap_has_the_lines_that_it_says():
         assert now.touches()["line"].tolist() == [10]
         assert now.locate(np.array([65]))["lines"].tolist() == [2]  # a tail and its head
         assert now.lines_by_array()["frames"].tolist() == [64, 0, 6]
+
+
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_guards_name_arrays_that_are_there(name):
+    """A string in place of a tuple would name its letters."""
+    allocator = ALLOCATORS[name]
+    arrays = meter.arrays_of(allocator.new(np.array([[0, 4096]]), facts()))
+    parts = {array.partition(".")[0] for array in arrays}
+    assert allocator.guards.keys() <= parts | arrays.keys()
+    assert set(allocator.uncounted) <= arrays.keys()

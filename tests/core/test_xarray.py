@@ -79,6 +79,20 @@ def test_a_block_of_order_6_at_0_has_a_node_with_room_for_more():
     assert shape(index) == (6, {0: CANONICAL})
 
 
+def test_a_block_of_many_granules_keeps_its_node_when_it_is_alone():
+    index = new()
+    interface.store(index, 0, 7, FOLIO, 1)
+    interface.store(index, 4096, 0, FOLIO, 2)
+    interface.erase(index, 4096)
+    assert shape(index) == (6, {0: CANONICAL, 1: 0})
+    index = new()
+    interface.store(index, 0, 6, FOLIO, 1)
+    interface.store(index, 4096, 0, FOLIO, 2)
+    interface.erase(index, 4096)
+    assert shape(index) == (6, {0: CANONICAL})
+    assert answer(index, 63) == (0, 6, FOLIO, 1)
+
+
 def test_the_tree_grows_by_levels_and_shrinks():
     index = new()
     interface.store(index, 5, 0, FOLIO, 1)

@@ -128,7 +128,7 @@ def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, in
 _POTAD_GUARDS = {
     **dict.fromkeys(("tree.words", "tree.nodes"), Guard.ALWAYS),
     **dict.fromkeys(("heads.slots", "heads.records", "heads.bodies"), Guard.NEVER),
-    **dict.fromkeys(("stacks"), Guard.NEVER),
+    "stacks": Guard.NEVER,
 }
 # zone->lock is held from the first write of a list head or zone counter to the last; watermarks
 # are read without it, pages before and after are the caller's, per-CPU lists the CPU's

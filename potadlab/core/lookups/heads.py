@@ -528,15 +528,49 @@ def split_block(heads, granule, order):
 
 
 @interface.locate.register
-@kernel
+@inlined
 def locate(index: Heads, granule):
-    at = entry_at(index, granule)
-    if at == NONE:
+    """What a lookup does after the slot is read, far away, is little.
+
+    A processor overlaps as many lookups as it has room for what waits: start and level are found
+    from the start bits, which are few and near.  With the start taken from the entry's order 36 ns
+    of 1e6 blocks, none waiting for another; so 23.
+    """
+    word = index.starts[np.uint64(granule) >> np.uint64(6)]
+    if word == np.uint64(0):
+        return _locate_above(index, granule)
+    before = word << np.uint64(63 - (granule & 63))
+    if before == np.uint64(0):
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    entry = index.slots[at]["entry"]
-    if entry & CACHED != np.uint64(0):
+    start = granule - leading_zeros(before)
+    return _answer(index, start, start, granule)
+
+
+@inlined
+def _locate_above(heads, granule):
+    """No block of order < 6 begins near: the lowest level that has one there."""
+    for level in range(1, len(heads.offsets) - 1):
+        shift = np.int64(6 * level)
+        at = heads.offsets[level] + (granule >> shift)
+        word = heads.starts[at >> 6]
+        if word == np.uint64(0):
+            continue
+        before = word << np.uint64(63 - (at & 63))
+        if before == np.uint64(0):
+            break
+        back = leading_zeros(before)
+        return _answer(heads, at - back, ((granule >> shift) - back) << shift, granule)
+    return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
+
+
+@inlined
+def _answer(heads, at, start, granule):
+    """Of the block of slot `at`, which begins at `start`, if it is live and reaches `granule`."""
+    entry = heads.slots[np.uint64(at)]["entry"]
+    order = entry >> np.uint64(8) & np.uint64(63)
+    if np.uint64(granule - start) >> order | entry & CACHED != np.uint64(0):
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return start_of(index, at), order_of(entry), kind_of(entry), description(index, at)[0]
+    return start, np.int64(order), kind_of(entry), np.int64(description(heads, at)[0])
 
 
 def lookup_bytes(heads: Heads, live_blocks: int) -> dict[str, int]:

@@ -169,9 +169,9 @@ def _word(index, granule):
     while True:
         kind = _type(entry)
         pivots, offset = _room(kind) - 1, np.int64(0)
-        while offset < pivots and index.words[_pivot(entry, offset)] < granule:
+        while offset < pivots and index.words[np.uint64(_pivot(entry, offset))] < granule:
             offset += 1
-        entry = index.words[_slot(entry, offset)]
+        entry = index.words[np.uint64(_slot(entry, offset))]
         if kind == LEAF:
             return entry
 
@@ -179,10 +179,7 @@ def _word(index, granule):
 @interface.locate.register
 @inlined
 def locate(index: Maple, granule):
-    word = _word(index, granule)
-    if word == 0:
-        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return read(index.descriptors, word, granule)
+    return read(index.descriptors, _word(index, granule), granule)
 
 
 # ---- making and burying nodes ----------------------------------------------------------------

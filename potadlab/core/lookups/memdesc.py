@@ -76,13 +76,15 @@ def describe(arena, granule, order, kind, owner):
 
 @inlined
 def read(arena, word, granule):
-    """(start, order, kind, owner) of the block that has `word` and holds `granule`."""
-    if word & PLAIN != 0:
-        order = word >> _ORDER_SHIFT & 0x3F
-        owner = (word >> _OWNER_SHIFT) - 1
-        return align_down(granule, order), order, word >> _TYPE_BITS & 0xFF, owner
-    row = arena.rows[word >> _TYPE_BITS]
-    return row["granule"], np.int64(row["order"]), np.int64(row["kind"]), np.int64(row["owner"])
+    """(start, order, kind, owner) of the block that has `word` and holds `granule`; 0: of none."""
+    if word & DESCRIBED != 0:
+        row = arena.rows[np.uint64(word) >> np.uint64(_TYPE_BITS)]
+        return row["granule"], np.int64(row["order"]), np.int64(row["kind"]), np.int64(row["owner"])
+    if word == 0:
+        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
+    order = word >> _ORDER_SHIFT & 0x3F
+    kind, owner = word >> _TYPE_BITS & 0xFF, (word >> _OWNER_SHIFT) - 1
+    return align_down(granule, order), order, kind, owner
 
 
 @inlined
@@ -173,11 +175,10 @@ def erase_8(index: Memmap8, granule):
 @interface.locate.register
 @inlined
 def locate_16(index: Memmap16, granule):
-    row = index.pages[granule]
-    word = row["word"]
+    row = index.pages[np.uint64(granule)]
+    word, order = row["word"], np.int64(row["order"])
     if word == 0:
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    order = np.int64(row["order"])
     _, _, _, owner = read(index.descriptors, word, granule)
     return align_down(granule, order), order, np.int64(row["kind"]), owner
 
@@ -185,10 +186,7 @@ def locate_16(index: Memmap16, granule):
 @interface.locate.register
 @inlined
 def locate_8(index: Memmap8, granule):
-    word = index.words[granule]
-    if word == 0:
-        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return read(index.descriptors, word, granule)
+    return read(index.descriptors, index.words[np.uint64(granule)], granule)
 
 
 @interface.bytes_of.register

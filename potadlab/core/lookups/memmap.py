@@ -69,11 +69,11 @@ def erase(index: Memmap, granule):
 @interface.locate.register
 @inlined
 def locate(index: Memmap, granule):
-    start = index.frames[granule]["head"] - 1
-    if start == NONE:
+    head = index.frames[np.uint64(granule)]["head"]
+    if head == 0:
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    frame = index.frames[start]
-    return start, np.int64(frame["order"]), np.int64(frame["kind"]), np.int64(frame["owner"])
+    frame = index.frames[np.uint64(head - 1)]
+    return head - 1, np.int64(frame["order"]), np.int64(frame["kind"]), np.int64(frame["owner"])
 
 
 @interface.bytes_of.register

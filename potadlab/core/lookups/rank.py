@@ -57,13 +57,13 @@ def store(index: Rank, granule, order, kind, owner):
 @interface.locate.register
 @inlined
 def locate(index: Rank, granule):
-    word = index.words[granule >> 6]
+    word = index.words[np.uint64(granule) >> np.uint64(6)]
     before = word["starts"] << np.uint64(63 - (granule & 63))
-    row = index.rows[word["rank"] + popcount(before)]
+    row = index.rows[np.uint64(word["rank"] + popcount(before))]
     order = np.int64(row["order"])
     start = align_down(granule, order)
     # in the last block before it, if that covers it; else the start computed is none
-    starts = index.words[start >> 6]["starts"]
+    starts = index.words[np.uint64(start) >> np.uint64(6)]["starts"]
     if starts >> np.uint64(start & 63) & np.uint64(1) == np.uint64(0):
         return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
     return start, order, np.int64(row["kind"]), np.int64(row["owner"])

@@ -108,10 +108,7 @@ def _word(index, granule):
 @interface.locate.register
 @inlined
 def locate(index: TwoLevel, granule):
-    word = _word(index, granule)
-    if word == 0:
-        return np.int64(NONE), np.int64(0), np.int64(0), np.int64(NONE)
-    return read(index.descriptors, word, granule)
+    return read(index.descriptors, _word(index, granule), granule)
 
 
 @interface.check.register
