@@ -68,6 +68,8 @@ def test_metrics_of_a_moment_are_those_of_its_blocks(session):
     assert refused == {name: session.runs[name].refused for name in session.names}
     whole = found["all three"].values["buddy"]
     assert whole == sum(session.runs["buddy"].bytes.values())
+    assert found["lookup"].best() == {}  # buddy's is in its struct page: only the sum is judged
+    assert found["all three"].best() == {"potad:caches=off": "*"}
 
 
 def test_text_fits_80_columns_and_markdown_has_no_markup_from_names(session):
