@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core.allocators import ALLOCATORS, USUAL
+from .core.allocators import ALLOCATORS, usual
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
@@ -93,7 +93,7 @@ _GIVEN_UP = (Action.RELEASE, Action.SPLIT_AND_RELEASE, Action.DISSOLVE)
 
 
 class Session:
-    """A trace replayed in several allocators, at every moment of it.
+    """A trace replayed in several allocators (None: the usual ones), at every moment of it.
 
     A moment is an index: how many ops have been done.  Raises UnknownName for an allocator that
     is not there, BadSpace for a space the trace cannot be replayed in.
@@ -102,13 +102,13 @@ class Session:
     def __init__(
         self,
         trace: Trace,
-        allocators: Sequence[str] = USUAL,
+        allocators: Sequence[str] | None = None,
         *,
         space: Space | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.trace = trace
-        self.names = list(dict.fromkeys(allocators))
+        self.names = list(dict.fromkeys(usual() if allocators is None else allocators))
         self.owners = list(trace.owners)
         self.space = space or trace.space
         self.start = trace.start if space is None else trace.start[:0]

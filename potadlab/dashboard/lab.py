@@ -16,7 +16,7 @@ import numpy as np
 
 from ..bundled import datasets
 from ..core._jit import CACHE_DIR
-from ..core.allocators import USUAL
+from ..core.allocators import usual
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
 from ..session import Claimed, Session
@@ -65,7 +65,7 @@ class Dashboard(Panel):
     def __init__(
         self,
         trace: "Trace | str | Path" = "compile_redis",
-        allocators: Sequence[str] = USUAL,
+        allocators: Sequence[str] | None = None,
         shown: Sequence[str] = SHOWN,
     ) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Dashboard(Panel):
         self._branches: list[tuple[str, list[Place]]] = []  # op added by hand, places before it
         self.measured: list[Latency] = []
         self.log: list[str] = []
-        self._allocators = tuple(allocators)
+        self._allocators = tuple(usual() if allocators is None else allocators)
         self._played_from = (0.0, 0)  # clock in s, time_ns
         self._set_s = 0.0  # where we put the slider
         self._moved_s = 0.0  # when the slider was last moved by hand

@@ -190,7 +190,8 @@ access = st.tuples(
     st.sampled_from([1, 8, 64, 200]),
     st.booleans(),
 )
-logs = st.lists(st.tuples(st.integers(0, 70), st.lists(access, max_size=12)), max_size=12)
+cpus = st.sampled_from([0, 1, 2, 64])  # few, or none comes back to a line; 64 shares with 0
+logs = st.lists(st.tuples(cpus, st.lists(access, max_size=12)), max_size=12)
 
 
 class SlowMeter:
@@ -329,6 +330,15 @@ def test_every_allocator_does_the_same_under_a_meter(name):
     assert np.all(costs["written"] <= costs["lines"])
     assert costs["lines"][-1] == 0  # its block was never there, so the allocator was not asked
     assert not costs["cut"].any()
+
+
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_what_is_guarded_and_left_out_is_there(name):
+    allocator = ALLOCATORS[name]
+    arrays = meter.arrays_of(allocator.new(ZONES, facts()))
+    assert set(allocator.uncounted) <= set(arrays)
+    assert set(allocator.guards) <= set(arrays) | {array.partition(".")[0] for array in arrays}
+    assert not allocator.cpus or allocator.cpus in allocator.options
 
 
 @compiled
