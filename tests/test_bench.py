@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from potadlab import bench, bundled
-from potadlab.bench import allocators, baseline, loads, measuring
+from potadlab.bench import allocators, baseline, loads, measuring, shown
 from potadlab.bench.measuring import Figure
 from potadlab.bench.table import table
 from potadlab.cli import main
@@ -188,3 +188,25 @@ def test_an_exchange_file_has_a_name_that_is_known(tmp_path):
     with pytest.raises(SystemExit) as end:
         main(["export", "thp_split", str(tmp_path / "ops.dat")])
     assert end.value.code == 2
+
+
+# ---- README ---------------------------------------------------------------------------------
+
+
+def test_readme_tells_the_run_that_is_kept():
+    root = bundled.folder("datasets").parent
+    told = (root / "README.md").read_text(encoding="utf-8")
+    assert shown.markdown(shown.measured()) in told, "put in what shown.markdown makes of it"
+
+
+def test_the_run_that_is_kept_has_the_promised_figures():
+    figures = shown.measured()["figures"]
+    promised = [
+        "synthetic.potad.ns_per_op", "synthetic.potad_whole.ns_per_op", "synthetic.null.ns_per_op",
+        "order9.potad_whole.pair_ns", "lookup.heads.1e6.independent_ns",
+        "lookup.heads.1e6.dependent_ns", "lookup.heads.1e6.update_ns", "register.1.5TiB.us",
+        "start.warm_s", "threads.two_over_one", "memory.12M.peak_over_size", "import.4M.s",
+        *(f"{name}.potad_whole.ns_per_op" for name in bundled.datasets()),
+    ]  # fmt: skip
+    assert not set(promised) - set(figures)
+    assert all(set(figure) == {"median", "best", "unit"} for figure in figures.values())

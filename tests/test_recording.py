@@ -192,6 +192,31 @@ def test_ctrl_c_ends_a_recording_well(place, tmp_path):
     assert Trace.read(tmp_path / "made.parquet").snapshot
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_command_starts_leaves_nobody_behind(
+    place, tmp_path, monkeypatch, number
+):
+    children = []
+
+    def interrupted(command):
+        children.append(subprocess.Popen(command))
+        os.kill(os.getpid(), number)
+        return children[0]
+
+    monkeypatch.setattr("potadlab.traces.recording.recorder._started", interrupted)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    found = record(tmp_path / "made.parquet", command=["sleep", "100"])
+    assert children[0].poll() is not None
+    assert found.exit_code is None
+    assert found.path.exists()
+    assert handlers == [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_a_command_that_takes_longer_is_ended(place, tmp_path):
+    found = record(tmp_path / "made.parquet", seconds=0.2, command=["sleep", "100"])
+    assert (found.exit_code, found.path.exists()) == (None, True)
+
+
 def sleeping(pid: int) -> bool:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return bool(children) and "sleep" in Path(f"/proc/{children[0]}/comm").read_text()

@@ -26,7 +26,7 @@ import numpy as np
 
 from . import interface, tree
 from ._jit import inlined, kernel, state
-from .bits import apart, largest_order, prefetch, run_mask, trailing_zeros
+from .bits import apart, largest_order, run_mask, trailing_zeros
 from .layout import DESCRIPTOR, HELD, NONE, POISON, PUT_OFF, Outcome
 from .lookups import heads
 from .lookups.heads import CACHED, CHUNK, OWNS, PIECE, PINNED, POISONED, RELEASED, Heads
@@ -362,7 +362,6 @@ def pop(state, order, group, cpu, kind, owner):
     top = np.uint64(stack + (count & (_BELOW - 1)))
     granule = state.stacks[top]
     state.stacks[np.uint64(stack)] = count - 1
-    prefetch(state.heads.slots, state.stacks[top - np.uint64(1)])  # who asks next gets that one
     at = heads.slot_of(state.heads, granule, order)
     heads.relabel(state.heads, at, kind, owner)
     return granule

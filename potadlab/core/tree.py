@@ -131,7 +131,7 @@ def _fill_below(tree, part, level, granule, is_free):
         bytes_put(tree.nodes, _node_at(tree, part, level - 1, granule), ONES, value)
 
 
-@inlined
+@kernel
 def find(tree, part, order):
     """The lowest free block of 2**order granules of a part, its path made exact; or NONE."""
     level, granule, lowest = tree.top, np.int64(0), order // 6
@@ -227,7 +227,7 @@ def free_order(tree, part, granule):
     return 6 * level + order
 
 
-@inlined
+@kernel
 def enter(tree, part, granule, order):
     """Make the nodes above a block of 2**order granules exact, so that it can be put."""
     level = np.int64(tree.top)
@@ -245,7 +245,7 @@ def fetch(tree, part, granule):
     prefetch(tree.nodes, _byte_at(tree, part, 1, granule))
 
 
-@inlined
+@kernel
 def put(tree, part, granule, order, is_free):
     """Mark a block free or taken, in a node that is exact, and tell the levels above."""
     level = min(order // 6, tree.top)

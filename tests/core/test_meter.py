@@ -190,7 +190,8 @@ access = st.tuples(
     st.sampled_from([1, 8, 64, 200]),
     st.booleans(),
 )
-logs = st.lists(st.tuples(st.integers(0, 70), st.lists(access, max_size=12)), max_size=12)
+cpus = st.sampled_from([0, 1, 2, 64])  # few, or none comes back to a line; 64 shares with 0
+logs = st.lists(st.tuples(cpus, st.lists(access, max_size=12)), max_size=12)
 
 
 class SlowMeter:
@@ -331,6 +332,15 @@ def test_every_allocator_does_the_same_under_a_meter(name):
     assert not costs["cut"].any()
 
 
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_what_is_guarded_and_left_out_is_there(name):
+    allocator = ALLOCATORS[name]
+    arrays = meter.arrays_of(allocator.new(ZONES, facts()))
+    assert set(allocator.uncounted) <= set(arrays)
+    assert set(allocator.guards) <= set(arrays) | {array.partition(".")[0] for array in arrays}
+    assert not allocator.cpus or allocator.cpus in allocator.options
+
+
 @compiled
 @pytest.mark.parametrize("name", LOOKUPS)
 def test_every_lookup_can_be_metered(name):
@@ -356,3 +366,13 @@ def test_memmap_has_the_lines_that_it_says():
         assert now.touches()["line"].tolist() == [10]
         assert now.locate(np.array([65]))["lines"].tolist() == [2]  # a tail and its head
         assert now.lines_by_array()["frames"].tolist() == [64, 0, 6]
+
+
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_guards_name_arrays_that_are_there(name):
+    """A string in place of a tuple would name its letters."""
+    allocator = ALLOCATORS[name]
+    arrays = meter.arrays_of(allocator.new(np.array([[0, 4096]]), facts()))
+    parts = {array.partition(".")[0] for array in arrays}
+    assert allocator.guards.keys() <= parts | arrays.keys()
+    assert set(allocator.uncounted) <= arrays.keys()

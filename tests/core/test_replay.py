@@ -57,8 +57,12 @@ def everywhere(event):
 
 
 def here(potad, buddy, recorded, llfree=None):
-    """LLFree as POTAD where nothing else is said: in one word both take the lowest place."""
-    return {"potad": potad, "buddy": buddy, "recorded": recorded, "llfree": llfree or potad}
+    """LLFree as POTAD where nothing else is said: in one word both take the lowest place.
+
+    A space too small for an area leaves of cma the buddy that it stands on.
+    """
+    linux = {"buddy": buddy, "cma": buddy}
+    return {"potad": potad, "recorded": recorded, "llfree": llfree or potad} | linux
 
 
 @pytest.mark.parametrize("name", ALLOCATORS)

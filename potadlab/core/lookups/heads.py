@@ -363,7 +363,9 @@ def next_start(heads, granule):
 @inlined
 def start_of(heads, at):
     """First granule of the block whose entry is `at`."""
-    level = order_of(heads.slots[at]["entry"]) // 6
+    level = order_of(heads.slots[np.uint64(at)]["entry"]) // 6
+    if level == 0:
+        return at
     return (at - heads.offsets[level]) << (6 * level)
 
 

@@ -255,11 +255,8 @@ class _Recording:
     def run(self, seconds: float | None, command: Sequence[str]) -> None:
         pages = pages_allocated()
         before = self._begin()
-        with _signals():
-            try:
-                self.exit_code = self._work(seconds, command)
-            except KeyboardInterrupt:
-                self._tell(0.0, "stopping")
+        with _signals() as came:
+            self.exit_code = self._work(seconds, command, came)
         self._instance.stop()
         pages = pages_allocated() - pages
         self._write(final=True)
@@ -282,17 +279,17 @@ class _Recording:
         self.work_s = (time.monotonic_ns() - start_ns) / 1e9
         return before
 
-    def _work(self, seconds: float | None, command: Sequence[str]) -> int | None:
-        """Until it is over; the exit code of the command."""
+    def _work(self, seconds: float | None, command: Sequence[str], came: list[int]) -> int | None:
+        """Until it is over or a signal came; the exit code of a command that ended by itself."""
         child = _started(command)
         began = time.monotonic()
         try:
-            while True:
+            while not came:
                 passed = time.monotonic() - began
                 if child is not None and child.poll() is not None:
                     return child.returncode
                 if seconds is not None and passed >= seconds:
-                    return _ended(child)
+                    break
                 self._look(passed, seconds)
                 left = _LOOK_S if seconds is None else min(_LOOK_S, seconds - passed)
                 if child is None:
@@ -300,9 +297,12 @@ class _Recording:
                 else:
                     with suppress(subprocess.TimeoutExpired):
                         child.wait(max(left, 0.001))
-        except KeyboardInterrupt:
+        except BaseException:
             _ended(child)
             raise
+        self._tell(1.0, "stopping")
+        _ended(child)
+        return None
 
     def _look(self, passed_s: float, seconds: float | None) -> None:
         """Read the buffers if there is much in them; tell how far we are."""
@@ -324,20 +324,26 @@ class _Recording:
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM ends a recording as Ctrl-C does."""
+def _signals() -> Iterator[list[int]]:
+    """The signals that came: Ctrl-C and SIGTERM are noted, so that they hit no half-started
+    command; another one raises KeyboardInterrupt.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def note(number: int, _: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
 
-    old = signal.signal(signal.SIGTERM, interrupt)
+    old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, old)
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _started(command: Sequence[str]) -> subprocess.Popen | None:
@@ -349,16 +355,13 @@ def _started(command: Sequence[str]) -> subprocess.Popen | None:
         raise PotadError(f"{command[0]}: cannot be run ({error.strerror})") from None
 
 
-def _ended(child: subprocess.Popen | None) -> int | None:
+def _ended(child: subprocess.Popen | None) -> None:
     """End a command that still runs: as Ctrl-C would, then harder."""
-    if child is None:
-        return None
     for ask in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is None:
+        if child is not None and child.poll() is None:
             child.send_signal(ask)
             with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
                 child.wait(_GRACE_S)
-    return child.returncode
 
 
 def own_threads() -> list[int]:
