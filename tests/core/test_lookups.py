@@ -174,6 +174,18 @@ def test_no_two_arrays_are_the_same_memory(name):
         assert start + size <= after
 
 
+def test_a_table_that_comes_again_counts_from_nothing():
+    index = new("two-level", 4096)
+    for _ in range(2):
+        for upper in (0, 512, 1024):
+            interface.store(index, upper, 3, FOLIO, 1)
+        check(index)
+        for upper in (0, 1024, 512):
+            interface.erase(index, upper)
+    check(index)
+    assert index.next.tolist() == [3, 3, 0]  # 2 was freed last; three were ever used, none is
+
+
 TIB_OF_SECTORS = 3 << 30  # 1.5 TiB of 512 B
 
 
