@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import (
     BadAddress,
+    BadAllocator,
     BadKind,
     BadSize,
     BadSpace,
@@ -25,8 +26,10 @@ from .errors import (
 if TYPE_CHECKING:
     from . import dashboard as lab
     from .ageing import age_swap
-    from .bundled import datasets
+    from .bundled import datasets, examples
+    from .core import interface
     from .kinds import Kind
+    from .own import Allocator
     from .potad import Buddy, Potad
     from .report import age, replay
     from .session import Session
@@ -39,7 +42,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Allocator",
     "BadAddress",
+    "BadAllocator",
     "BadKind",
     "BadSize",
     "BadSpace",
@@ -63,14 +68,19 @@ __all__ = [
     "age",
     "age_swap",
     "datasets",
+    "examples",
     "generate",
     "import_file",
+    "inlined",
+    "interface",
+    "kernel",
     "lab",
     "record",
     "replay",
 ]
 
 _LAZY = {  # name: where it stands; no attribute means the module itself
+    "Allocator": ("potadlab.own", "Allocator"),
     "Buddy": ("potadlab.potad", "Buddy"),
     "Kind": ("potadlab.kinds", "Kind"),
     "Potad": ("potadlab.potad", "Potad"),
@@ -83,7 +93,11 @@ _LAZY = {  # name: where it stands; no attribute means the module itself
     "age_swap": ("potadlab.ageing", "age_swap"),
     "datasets": ("potadlab.bundled", "datasets"),
     "generate": ("potadlab.workloads", "generate"),
+    "examples": ("potadlab.bundled", "examples"),
     "import_file": ("potadlab.traces", "import_file"),
+    "inlined": ("potadlab.core._jit", "inlined"),
+    "interface": ("potadlab.core.interface", None),
+    "kernel": ("potadlab.core._jit", "kernel"),
     "lab": ("potadlab.dashboard", None),
     "record": ("potadlab.traces.recording", "record"),
     "replay": ("potadlab.report", "replay"),

@@ -1,4 +1,4 @@
-"""The datasets and notebooks that come with potadlab, from a checkout or an installed wheel."""
+"""What comes with potadlab (datasets, notebooks, examples), from a checkout or a wheel."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """Where the bundled `name` ("datasets" or "notebooks") lies; never the current directory.
+    """Where the bundled `name`, such as "datasets", lies; never the current directory.
 
-    A wheel carries both inside the package; in a checkout they stand beside it.  (Beside an
+    A wheel carries them inside the package; in a checkout they stand beside it.  (Beside an
     installed package could stand anything: there is a package called `datasets`.)
     """
     inside = _PACKAGE / "_bundled" / name
@@ -34,6 +34,11 @@ def memory_maps() -> dict[str, Path]:
     """Bundled memory maps of real machines by name, in alphabetical order."""
     files = sorted(folder("datasets").glob("*.map.txt"))
     return {file.name.removesuffix(".map.txt"): file for file in files}
+
+
+def examples() -> dict[str, Path]:
+    """Bundled example modules by name: Python to copy and to change."""
+    return {file.stem: file for file in sorted(folder("examples").glob("*.py"))}
 
 
 def notebooks() -> dict[str, Path]:

@@ -49,5 +49,13 @@ class UnknownName(PotadError):
     """No allocator, lookup, kind or dataset of this name."""
 
 
+class BadAllocator(PotadError):
+    """An allocator that cannot be registered."""
+
+
 class BadKind(PotadError):
     """A kind that cannot be registered."""
+
+
+class Cancelled(PotadError):
+    """Work that someone stopped; all is as it was before."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .core.allocators import ALLOCATORS, USUAL
+from .core.allocators import ALLOCATORS, usual
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
@@ -93,7 +93,7 @@ _GIVEN_UP = (Action.RELEASE, Action.SPLIT_AND_RELEASE, Action.DISSOLVE)
 
 
 class Session:
-    """A trace replayed in several allocators, at every moment of it.
+    """A trace replayed in several allocators (None: the usual ones), at every moment of it.
 
     A moment is an index: how many ops have been done.  Raises UnknownName for an allocator that
     is not there, BadSpace for a space the trace cannot be replayed in.
@@ -102,13 +102,13 @@ class Session:
     def __init__(
         self,
         trace: Trace,
-        allocators: Sequence[str] = USUAL,
+        allocators: Sequence[str] | None = None,
         *,
         space: Space | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.trace = trace
-        self.names = list(dict.fromkeys(allocators))
+        self.names = list(dict.fromkeys(usual() if allocators is None else allocators))
         self.owners = list(trace.owners)
         self.space = space or trace.space
         self.start = trace.start if space is None else trace.start[:0]
@@ -132,6 +132,18 @@ class Session:
                 ) from error
         self.progress(1.0, "replayed")
         self.ops, self.handles, self.runs = ops, handles, runs
+
+    def join(self, name: str) -> None:
+        """Replay in one more allocator, ops added by hand included; UnknownName, BadSpace."""
+        if name in self.names:
+            return
+        _check_names([name])
+        _check_space(self.trace, self.space, [name], self.space != self.trace.space)
+        self.progress(0.0, f"replaying in {name}")
+        case = Case(self.space, self.ops, self.start, self.handles)
+        self.runs = {**self.runs, name: run_allocator(name, case)}
+        self.names = [*self.names, name]
+        self.progress(1.0, "replayed")
 
     # ---- moments ----
 
@@ -291,6 +303,24 @@ class Session:
         ops = np.insert(self.ops, index, op)
         self._replay(ops, max(self.handles, int(op["handle"]) + 1))
         self._added.append(added)
+
+    def extend_all(self, ops: Sequence[tuple[int, np.ndarray]]) -> None:
+        """Put ops in one after the other, each after so many as there then are; replay once."""
+        made, handles, added = self.ops, self.handles, list(self._added)
+        for index, op in ops:
+            added.append(_Added(index, handles))
+            made = np.insert(made, index, op)
+            handles = max(handles, int(op["handle"]) + 1)
+        self._replay(made, handles)
+        self._added = added
+
+    def by_hand(self) -> list[tuple[int, np.ndarray]]:
+        """What `extend_all` takes to come to these ops from the untouched run."""
+        ops, found = self.ops, []
+        for added in reversed(self._added):
+            found.append((added.index, ops[added.index]))
+            ops = np.delete(ops, added.index)
+        return found[::-1]
 
     def undo(self) -> bool:
         """Take the op added last by hand out again and replay; False if there is none."""

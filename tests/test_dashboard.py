@@ -1,7 +1,9 @@
 """The dashboard without a browser: the protocol of frames, and what widgets do to a session."""
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -9,8 +11,8 @@ import pytest
 from potadlab.bundled import dataset
 from potadlab.core.layout import Outcome
 from potadlab.core.raster import FREE
-from potadlab.dashboard import Dashboard, words
-from potadlab.dashboard.controls import OWN_FILE
+from potadlab.dashboard import Dashboard, keeping, words
+from potadlab.dashboard.controls import FASTEST, FASTEST_PICTURES, OWN_FILE
 from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
 from potadlab.kinds import KINDS
 from potadlab.session import Claimed, Step, Told
@@ -402,6 +404,214 @@ def test_every_colouring_paints_and_has_its_legend(dashboard, colouring):
     own = theme.legend_of(colouring, dashboard.stage.painter.shades.names)
     assert all(label in dashboard.controls.legend.value for _, label in own[-1:])
     dashboard.controls.colouring.value = theme.BY_SIZE
+
+
+def test_jumps_go_from_one_to_the_next_and_bookmarks_move_with_ops_by_hand(dashboard):
+    moments = dashboard.moments
+    late = dashboard.session.length // 2
+    dashboard.go(2000)
+    press(dashboard, "b")
+    dashboard.go(late)
+    moments.mark.click()
+    moments.what.value = "bookmark"
+    dashboard.go(0)
+    for key, index in (("n", 2000), ("n", late), ("n", late), ("p", 2000), ("p", 2000)):
+        press(dashboard, key)
+        assert dashboard.index == index
+    assert "no bookmark before this moment (2 in all)" in dashboard.controls.message.value
+    assert dashboard.stage.canvas.noted.data["marker"].count("star") == 2
+    dashboard.go(2500)
+    dashboard.choose("potad", 1)
+    dashboard.fail()
+    assert moments.bookmarks == [2000, late + 1]
+    moments.what.value = "failure"
+    dashboard.go(0)
+    moments.on.click()
+    assert dashboard.index == 2501
+    assert "failure 1 of 1" in dashboard.controls.message.value
+    assert "diamond" in dashboard.stage.canvas.noted.data["marker"]
+    dashboard.undo()
+    assert moments.bookmarks == [2000, late]
+    dashboard.go(2000)
+    moments.mark.click()
+    assert moments.bookmarks == [late]
+    moments.opened()
+
+
+def test_a_click_on_the_strip_goes_there(dashboard):
+    seconds = dashboard.session.time_ns(dashboard.session.length) / 1e9
+    dashboard._hear(
+        {"type": "pointer", "what": "tap", "map": "strip", "x": seconds / 3, "y": 0.5, "delta": 0}
+    )
+    assert dashboard.index == dashboard.session.index_at(int(seconds / 3 * 1e9))
+
+
+def test_as_fast_as_it_can_passes_the_whole_trace_in_so_many_pictures(dashboard):
+    dashboard.go(0)
+    dashboard.controls.speed.value = FASTEST
+    dashboard.play()
+    pictures = 0
+    while dashboard.playing:
+        before = dashboard.index
+        dashboard._moment()
+        pictures += 1
+        assert dashboard.index >= before
+    assert dashboard.index == dashboard.session.length
+    assert FASTEST_PICTURES <= pictures <= FASTEST_PICTURES + 2
+    dashboard.controls.speed.value = 1.0
+
+
+def test_another_allocator_joins_with_the_ops_by_hand_and_undo_takes_them_from_all(dashboard):
+    chosen_block(dashboard)
+    dashboard.controls.fail.click()
+    comparing, session = dashboard.comparing, dashboard.session
+    comparing.spec.value = "potad:caches=off"
+    comparing.add.click()
+    assert session.names[-1] == "potad:caches=off"
+    assert dashboard.names == ["potad", "buddy", "potad:caches=off"]
+    events = session.runs["potad:caches=off"].events
+    assert len(events) == session.length
+    dashboard.undo()
+    assert len(session.runs["potad:caches=off"].events) == session.length
+    comparing.spec.value = "nobody"
+    comparing.add.click()
+    assert "allocator &#x27;nobody&#x27; is not there" in dashboard.controls.message.value
+    assert session.names[-1] == "potad:caches=off"
+    dashboard.controls.allocators["potad:caches=off"].value = False
+
+
+def test_the_difference_is_one_more_map_and_follows(dashboard):
+    dashboard.go(dashboard.session.length // 2)
+    dashboard.comparing.difference.value = ("potad", "buddy")
+    canvas = dashboard.stage.canvas
+    assert canvas.names == ["potad", "buddy", "potad - buddy"]
+    assert "potad only" in dashboard.controls.legend.value
+    frame = dashboard.stage.painter.paint(*dashboard._moment())
+    image = np.frombuffer(frame.buffers[2], np.uint8)
+    assert (image == theme.BOTH_USE).any()
+    blocks = dashboard.session.blocks("potad", dashboard.index)
+    tip = dashboard._tip("potad - buddy", int(blocks["granule"][0]))
+    assert "potad:" in tip
+    assert "buddy:" in tip
+    dashboard._tapped("potad - buddy", 0)
+    assert dashboard.selected[0] == "potad"
+    dashboard.comparing.difference.value = None
+    assert dashboard.stage.canvas.names == ["potad", "buddy"]
+
+
+def test_the_comparison_is_a_table_and_a_text_to_paste(dashboard):
+    dashboard.controls.tabs.selected_index = 1
+    comparing = dashboard.comparing
+    assert "largest free block now" in comparing.table.value
+    assert "lowest-highest" not in comparing.paste.value
+    dashboard.comparing.measure.click()
+    assert "lowest-highest" in comparing.paste.value
+    assert max(map(len, comparing.paste.value.splitlines())) <= 80
+    comparing.form.value = "Markdown"
+    assert "| metric | potad | buddy |" in comparing.paste.value
+    at = comparing.paste.value
+    dashboard.go(10)
+    assert comparing.paste.value != at
+    dashboard.controls.tabs.selected_index = 0
+
+
+def test_cancelled_work_leaves_all_as_it_was(dashboard):
+    session, length = dashboard.session, dashboard.session.length
+    dashboard.choose("potad", 1)
+    tell = session.progress
+
+    def press_cancel(share, what):
+        dashboard.cancel()
+        tell(share, what)
+
+    session.progress = press_cancel
+    dashboard.fail()
+    session.progress = tell
+    assert "cancelled: all is as it was before" in dashboard.controls.message.value
+    assert (session.length, session.added) == (length, 0)
+    assert not dashboard.busy
+    dashboard.fail()
+    assert session.length == length + 1
+    dashboard.undo()
+
+
+def test_a_session_is_saved_and_opens_at_the_same_moment_and_zoom(dashboard, tmp_path):
+    block = chosen_block(dashboard)
+    dashboard.controls.fail.click()
+    dashboard.controls.claim.click()
+    dashboard.zoom(4)
+    dashboard.controls.colouring.value = theme.BY_AGE
+    press(dashboard, "b")
+    find(dashboard, "4MiB-12MiB")
+    dashboard.choose("buddy", int(block["granule"]))
+    keeping, before = dashboard.keeping, dashboard.keeping.view()
+    ops, log = dashboard.session.ops.copy(), list(dashboard.log)
+    keeping.name.value = str(tmp_path / "mine")
+    keeping.save.click()
+    assert "written" in dashboard.controls.message.value
+    text = (tmp_path / "mine.session.json").read_text()
+    assert '"bundled": "mixed_owners"' in text
+    dashboard.controls.colouring.value = theme.BY_SIZE
+    dashboard.open("mixed_owners")
+    assert dashboard.session.added == 0
+    keeping.name.value = str(tmp_path / "mine")
+    keeping.open.click()
+    after = dashboard.keeping.view()
+    assert json.loads(json.dumps(after)) == json.loads(json.dumps(before))
+    assert (dashboard.session.ops == ops).all()
+    assert dashboard.log[: len(log)] == log
+    dashboard.controls.undo.click()
+    dashboard.controls.undo.click()
+    assert dashboard.session.length == len(dashboard.session.trace.ops)
+    assert dashboard.controls.undo.disabled
+    dashboard.controls.colouring.value = theme.BY_SIZE
+    press(dashboard, "Escape")
+    dashboard.moments.opened()
+
+
+def test_the_page_of_the_run_is_written_with_what_was_added(dashboard, tmp_path):
+    dashboard.keeping.name.value = str(tmp_path / "run")
+    dashboard.keeping.page.click()
+    page = (tmp_path / "run.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert "mixed_owners" in page
+
+
+@pytest.mark.parametrize(
+    ("message", "wrong"),
+    [({"form": "png", "error": ""}, ""), ({"form": "svg", "error": "Error: <b>"}, "&lt;b&gt;")],
+)
+def test_a_picture_of_the_page_becomes_a_file_or_a_line(dashboard, tmp_path, message, wrong):
+    dashboard.keeping.name.value = str(tmp_path / "shot")
+    dashboard._hear({"type": "picture", "buffers": [memoryview(b"made")], **message})
+    if wrong:
+        assert wrong in dashboard.controls.message.value
+        assert not (tmp_path / "shot.svg").exists()
+    else:
+        assert (tmp_path / "shot.png").read_bytes() == b"made"
+
+
+def test_an_upload_is_bounded_checked_and_opened(dashboard, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    upload = dashboard.keeping.upload
+
+    def give(name, content):
+        when = datetime.now(UTC)
+        told = {"name": name, "type": "", "size": len(content), "last_modified": when}
+        upload.value = ({**told, "content": content},)
+
+    give("../../evil<script>.parquet", b"not one")
+    assert "no Parquet file" in dashboard.controls.message.value
+    monkeypatch.setattr(keeping, "UPLOAD_BYTES_MAX", 1000)
+    content = memoryview(dataset("thp_split").read_bytes())
+    give("mine.parquet", content)
+    assert "more than 1000 B" in dashboard.controls.message.value
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(keeping, "UPLOAD_BYTES_MAX", 64 << 20)
+    give("../mine.parquet", content)
+    assert [file.name for file in tmp_path.iterdir()] == ["uploaded_mine.parquet"]
+    assert dashboard.session.trace.path.name == "uploaded_mine.parquet"
+    dashboard.open("mixed_owners")
 
 
 def test_the_map_lies_along_a_curve_and_back(dashboard):

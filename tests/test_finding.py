@@ -83,6 +83,9 @@ def test_a_range_adds_up(data):
     inside = set(range(low, min(high, 64)))
     free = inside - taken - failed
     assert sum(many for _, _, many in found.by_kind) == len(inside & taken)
+    spans = [(row[0], row[0] + (1 << row[1])) for row in rows if row[3] != POISON]
+    assert found.blocks == sum(1 for start, end in spans if end > low and start < high)
+    assert found.blocks == sum(count for _, count, _ in found.by_kind)
     assert (found.free, found.failed) == (len(free), len(inside & failed))
     assert found.outside == max(high - 64, 0)
     runs = [sum(1 for _ in iter_run(free, at)) for at in free]

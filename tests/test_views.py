@@ -8,15 +8,25 @@ from bokeh.embed import json_item
 from bokeh.models import ColumnDataSource
 from hypothesis import given
 from hypothesis import strategies as st
-from made import allocate, ops_of, space_of
+from made import allocate, at, claim, op, ops_of, release, space_of, split
 
-from potadlab.core.layout import BLOCK
+from potadlab.core.layout import BLOCK, EVENT, Outcome, Verb
 from potadlab.core.lookups import LOOKUPS, READ_ONLY
 from potadlab.core.raster import FREE, HOLE, OUTSIDE, POISON
 from potadlab.kinds import KIND, KINDS
 from potadlab.metrics import latency as timing
 from potadlab.runs import Case, run_allocator
-from potadlab.views import curve, descriptors, latency, orders, regions, theme, timeline
+from potadlab.views import (
+    curve,
+    descriptors,
+    difference,
+    latency,
+    orders,
+    regions,
+    strip,
+    theme,
+    timeline,
+)
 from potadlab.views.regions import HEIGHT, WIDTH, Window
 
 EVERYTHING = np.array([[0, 1 << 20]], np.int64)
@@ -225,12 +235,89 @@ def test_one_unmovable_page_shows_in_gigabytes_of_movable_ones_if_the_worst_is_a
     assert images[1][0, :3].tolist() == [anon, slab, FREE]
 
 
+# ---- differences ----
+
+
+@given(st.data())
+def test_granules_in_use_of_each_cell_are_those_that_a_twin_counts(data):
+    rows, taken = [], np.zeros(4096, np.int64)
+    for start, order in data.draw(
+        st.lists(st.tuples(st.integers(0, 127), st.integers(0, 5)), max_size=20)
+    ):
+        span = slice(start << 5, (start << 5) + (1 << order))
+        if not taken[span].any():
+            taken[span] = 1
+            rows.append((start << 5, order, "slab"))
+    live = blocks(*sorted(rows))
+    first, per_cell = data.draw(st.sampled_from([(0, 2), (64, 1), (32, 16), (96, 3)]))
+    window = Window(first, per_cell, 32, 2)
+    held = np.pad(taken, (0, 4096))[first : first + 64 * per_cell].reshape(64, per_cell)
+    assert difference.used(live, window).tolist() == held.sum(axis=1).tolist()
+
+
+def test_a_map_of_differences_says_who_has_what():
+    window = Window(0, 8, 256, 200)
+    one = blocks((0, 3, "slab"), (8, 3, "anon"), (16, 0, "anon"), (24, 2, "anon"))
+    other = blocks((8, 3, "slab"), (32, 3, "slab"), (40, 1, "slab"), (48, 0, "poison"))
+    ranges = np.array([[0, 64]], np.int64)
+    found = difference.columns(one, other, ranges, 100, window)["image"][0][0, :14].tolist()
+    both = theme.BOTH_USE
+    assert found[:7] == [both + 2, both, both + 1, both + 2, both - 2, both - 1, FREE]
+    assert (found[7], found[8], found[13]) == (FREE, HOLE, OUTSIDE)
+    swapped = difference.columns(other, one, ranges, 100, window)["image"][0][0, :6].tolist()
+    assert swapped == [2 * both - index for index in found[:6]]
+
+
 def test_labels_are_sizes_where_exact_and_addresses_elsewhere():
     across, down = regions.ticks(regions.whole(6_553_600), PAGE)
     assert across[WIDTH // 2] == "+64 MiB"
     assert list(down.values())[:3] == ["0", "4 GiB", "8 GiB"]
     _, down = regions.ticks(Window(first=32 * 1001, granules_per_cell=1, columns=32, rows=25), PAGE)
     assert all(label.startswith("0x") or "MiB" in label for label in down.values())
+
+
+# ---- the strip ----
+
+
+def test_the_strip_counts_allocations_by_kind_and_bin():
+    ops = ops_of(
+        allocate(0, kind=KIND["slab"], time_ns=1),
+        allocate(1, kind=KIND["anon"], time_ns=2),
+        allocate(2, kind=KIND["anon"], time_ns=10**9),
+        release(0, time_ns=10**9),
+    )
+    found = strip.columns(ops, seconds=1.0)
+    assert list(found) == ["time_s", "slab", "anon"]  # the most stands last, on top
+    assert (found["anon"][0], found["anon"][-1], found["anon"].sum()) == (1, 1, 2)
+    assert found["slab"].nonzero()[0].tolist() == [0]
+    assert strip.columns(ops[:0], seconds=1.0).keys() == {"time_s"}
+
+
+def test_notable_ops_are_found_and_many_in_one_bin_are_one_mark():
+    ops = ops_of(
+        allocate(0),
+        at(Verb.FAIL, 3),
+        claim(1, 8, 1),
+        split(0, 0, into=2),
+        allocate(9),
+        op(Verb.REFUSED),
+        at(Verb.FAIL, 4),
+    )
+    events = np.zeros(len(ops), EVENT)
+    events["outcome"][[2, 4, 6]] = Outcome.REFUSED
+    found = strip.notable(ops, {"potad": events, "buddy": np.zeros(len(ops), EVENT)})
+    assert {what: indices.tolist() for what, indices in found.items()} == {
+        "refusal": [2, 4, 5],
+        "failure": [1, 6],
+        "claim": [2],
+        "split": [3],
+    }
+    seconds = 6e-8
+    marks = strip.marks(ops, found, seconds)
+    assert marks["row"] == [0, 0, 0, 1, 1, 2, 3]
+    assert marks["time_s"][:2] == pytest.approx([2e-8, 4e-8])
+    assert strip.marks(ops, found, 1.0)["row"] == [0, 1, 2, 3]  # all in the first bin
+    assert set(found) | {"bookmark"} == set(strip.WHAT)
 
 
 # ---- over time ----

@@ -27,6 +27,7 @@ from numba.extending import intrinsic
 from ._state import state as state
 
 _CORE = Path(__file__).parent
+_PACKAGE = __name__.partition(".")[0]
 
 
 def _cache_root() -> Path:
@@ -89,22 +90,45 @@ def allocating_kernel(fn):
 
 
 def _compile(fn, **options):
+    ours = fn.__module__.partition(".")[0] == _PACKAGE
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE_DIR)
     try:
-        compiled = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(fn)
+        compiled = numba.njit(cache=ours, nogil=True, error_model="numpy", **options)(fn)
     finally:
         numba.config.CACHE_DIR = before
-    if not numba.config.DISABLE_JIT:
+    if ours and not numba.config.DISABLE_JIT:
         _forgive_strangers(compiled)
+        _keep_out_strangers(compiled)
     return compiled
+
+
+def _keep_out_strangers(compiled) -> None:
+    """Neither keep nor find again what was compiled for a state of somebody else's.
+
+    Its kernels are part of the machine code, but no part of the digest: a replay kept from before
+    an edit of theirs would go on as before.
+    """
+    cache = compiled._cache
+    save, load = cache.save_overload, cache.load_overload
+    cache.save_overload = lambda sig, data: None if _is_strange(sig) else save(sig, data)
+    cache.load_overload = lambda sig, target: None if _is_strange(sig) else load(sig, target)
+
+
+def _is_strange(kind) -> bool:
+    """Whether a class from outside the package is in these types, however deep."""
+    found = getattr(kind, "instance_class", None)
+    if found is not None and found.__module__.partition(".")[0] != _PACKAGE:
+        return True
+    parts = getattr(kind, "types", kind if isinstance(kind, tuple) else ())
+    return any(map(_is_strange, parts))
 
 
 def _forgive_strangers(compiled) -> None:
     """Let an index that cannot be read count as empty.
 
-    Numba pickles the classes of states into the index of what it has compiled; one of a module
-    that is not there any more (a notebook's own allocator) would fail every later process.
+    Numba pickles the classes of states into the index of what it has compiled; one that is not
+    there any more would fail every later process, as would an index that was cut off.
     """
     index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     load = getattr(index, "_load_index", None)

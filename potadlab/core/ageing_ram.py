@@ -12,6 +12,11 @@ allocation elsewhere and a release, so that every allocator is moved in by the s
 hands out inside the region that is being emptied is held back until that is done, as Linux
 isolates free pages.  The region with the least to move is chosen, of those where all can move.
 
+Linux's watermarks do not count what its per-CPU lists hold, and it shrinks these lists while memory
+is short (ZONE_BELOW_HIGH, ZONE_RECLAIM_ACTIVE).  An allocator here sees no reclaim, so the load
+does that for all: while less than twice the high watermark is free, front caches are drained
+before each action, and whenever reclaim ends.
+
 Not modelled: shrinkers of kernel objects, pinned and dirty pages, swap; Linux's compaction goes
 from one end of a zone to the other, and does not look for the region with the least to move.
 """
@@ -171,7 +176,7 @@ def ask(load):
         if phase == CHOOSE:
             if now["clock"] >= now["until"]:
                 return np.int64(NONE)
-            _choose(load)
+            verb = _choose(load)
         elif phase == WANT:
             verb = _want(load)
         elif phase == RECLAIM:
@@ -261,6 +266,7 @@ def _choose(load):
         now["site"] = SLAB + (number & 1)
         now["order"] = load.slab_orders[number & 1, (number >> 1) & 7]
         now["left"] = settings["burst"]
+    return np.int64(Verb.DRAIN if now["free"] < 2 * settings["high"] else NONE)
 
 
 @kernel
@@ -348,7 +354,7 @@ def _reclaim(load):
     if now["free"] >= now["target"] or now["oldest"] == NONE:
         now["dry"] = now["free"] < now["target"]
         now["phase"] = now["back"]
-        return np.int64(NONE)
+        return np.int64(Verb.DRAIN)
     index = now["oldest"]
     block = load.blocks[index]
     now["oldest"] = block["next"]

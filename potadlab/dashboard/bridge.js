@@ -159,6 +159,57 @@ class Keyboard {
   }
 }
 
+function figuresOf(target) {
+  // Views of the figures that stand in the document of a source.
+  const found = [];
+  const walk = (view) => {
+    if (view.canvas_view) found.push(view);
+    else for (const child of view.children()) walk(child);
+  };
+  for (const root of Bokeh.index) if (root.model.document?.get_model_by_id(target)) walk(root);
+  return found.filter((view) => view.el.getBoundingClientRect().width > 0);
+}
+
+async function asPng(shown, width, height) {
+  const canvas = document.createElement("canvas");
+  const scale = window.devicePixelRatio || 1;
+  [canvas.width, canvas.height] = [width * scale, height * scale];
+  const ink = canvas.getContext("2d");
+  for (const { view, x, y, wide, high } of shown) {
+    ink.drawImage(view.export("png", true).canvas, x * scale, y * scale, wide * scale, high * scale);
+  }
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
+async function asSvg(shown, width, height) {
+  const parts = [];
+  for (const { view, x, y } of shown) {
+    const text = await (await view.export("svg", false).to_blob()).text();
+    parts.push(`<g transform="translate(${x} ${y})">${text.replace(/^<\?xml[^>]*>/, "")}</g>`);
+  }
+  const size = `width="${width}" height="${height}"`;
+  const head = `<svg xmlns="http://www.w3.org/2000/svg" ${size}>`;
+  return new Blob([head, ...parts, "</svg>"], { type: "image/svg+xml" });
+}
+
+async function draw(model, form) {
+  // All figures as one picture, each by Bokeh's own export; its bytes go to the kernel.
+  try {
+    const places = figuresOf(model.get("targets")[0]).map((view) => {
+      const { x, y, width, height } = view.el.getBoundingClientRect();
+      return { view, x, y, wide: width, high: height };
+    });
+    const [left, top] = [Math.min(...places.map((at) => at.x)), Math.min(...places.map((at) => at.y))];
+    const shown = places.map((at) => ({ ...at, x: at.x - left, y: at.y - top }));
+    const width = Math.ceil(Math.max(...shown.map((at) => at.x + at.wide)));
+    const height = Math.ceil(Math.max(...shown.map((at) => at.y + at.high)));
+    const blob = await (form === "png" ? asPng : asSvg)(shown, width, height);
+    model.send({ type: "picture", form, error: "" }, undefined, [await blob.arrayBuffer()]);
+  } catch (error) {
+    model.send({ type: "picture", form, error: String(error) });
+  }
+}
+
 async function receive(model, pointer, message, buffers) {
   if (message.type === "frame") {
     message.parts.forEach((part, i) => write(part, buffers[i]));
@@ -166,6 +217,8 @@ async function receive(model, pointer, message, buffers) {
     model.send({ type: "shown", number: message.number });
   } else if (message.type === "tip") {
     pointer.told(message.lines);
+  } else if (message.type === "picture") {
+    await draw(model, message.form);
   }
 }
 

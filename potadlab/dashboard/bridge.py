@@ -23,7 +23,7 @@ class Bridge(anywidget.AnyWidget):
 
     def __init__(self, key: str, heard: Callable[[dict[str, Any]], None]) -> None:
         super().__init__(key=key)
-        self.on_msg(lambda _widget, message, _buffers: heard(message))
+        self.on_msg(lambda _widget, message, buffers: heard({**message, "buffers": buffers}))
 
     def post(self, message: dict[str, Any], buffers: list[bytes]) -> None:
         """Send one message to the page; lost if the page does not listen yet."""

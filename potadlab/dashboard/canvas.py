@@ -12,10 +12,11 @@ from bokeh.layouts import column, row
 from ..kinds import KIND, KINDS
 from ..metrics.latency import Latency
 from ..session import Session
-from ..views import descriptors, latency, orders, theme, timeline
-from .maps import Maps
+from ..views import descriptors, latency, orders, strip, theme, timeline
+from .maps import Maps, wire
 
 SIDE_WIDTH = 300
+STRIP = "strip"  # what the page calls it
 POISON_COLOUR = KINDS[KIND["poison"]].colour
 
 
@@ -30,13 +31,21 @@ class Canvas(Maps):
         key: str,
         light: bool,
         pictures: Mapping[str, bytes],
+        pair: tuple[str, str] | None = None,
     ) -> None:
+        self.allocators, self.pair = list(names), pair
+        names = [*names, difference_name(pair)] if pair else names
         super().__init__(names, session.space.granule_bytes, key, pictures)
         self.session = session
-        seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
+        self._seconds = seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
         # a source may serve several figures, so one marker moves in all of them
         self.moment = timeline.source()
-        self._free = _free(session, names)
+        self._free = _free(session, self.allocators)
+        self.noted = strip.source(strip.marks(session.ops[:0], {}, seconds))
+        self.strip = strip.draw(
+            strip.columns(session.ops, seconds), self.noted, seconds, self.moment
+        )
+        wire(self.strip, STRIP, key, ("tap", "pan"))
         self.orders = self._draw_orders(seconds)
         self.descriptors = self._draw_descriptors(seconds)
         self.latency = latency.draw(measured)
@@ -54,12 +63,12 @@ class Canvas(Maps):
                 gib,
                 self.moment,
             )
-            for name in self.names
+            for name in self.allocators
         }
 
     def _draw_descriptors(self, seconds: float) -> Any:
         session = self.session
-        name = self.names[0] if self.names else session.names[0]
+        name = self.allocators[0] if self.allocators else session.names[0]
         census = session.runs[name].census
         served = int(np.diff(session.in_service(name, session.length), axis=1).sum())
         found = descriptors.columns(
@@ -74,10 +83,17 @@ class Canvas(Maps):
     def _layout(self) -> Any:
         pairs = [
             column(self.maps[name], self.orders[name], sizing_mode="stretch_width")
-            for name in self.names
+            for name in self.allocators
         ]
+        if self.pair:
+            pairs.append(column(self.maps[self.names[-1]], sizing_mode="stretch_width"))
         side = column(self.descriptors, self.latency, width=SIDE_WIDTH, sizing_mode="fixed")
-        return row(*pairs, side, sizing_mode="stretch_width")
+        shown = row(*pairs, side, sizing_mode="stretch_width")
+        return column(self.strip, shown, sizing_mode="stretch_width")
+
+    def note(self, where: Mapping[str, np.ndarray]) -> None:
+        """Mark notable ops on the strip: indices by what they are."""
+        self.noted.data = strip.marks(self.session.ops, where, self._seconds)
 
     @property
     def targets(self) -> list[str]:
@@ -87,7 +103,7 @@ class Canvas(Maps):
     def dress(self, light: bool) -> None:
         """Colours of the theme, in every figure."""
         super().dress(light)
-        for plot in (*self.orders.values(), self.descriptors, self.latency):
+        for plot in (self.strip, *self.orders.values(), self.descriptors, self.latency):
             theme.dress(plot, light)
 
     def write(self, images: list[bytes], seconds: float | None) -> None:
@@ -95,6 +111,11 @@ class Canvas(Maps):
         super().write(images, seconds)
         if seconds is not None:
             self.moment.data = {"time_s": [seconds]}
+
+
+def difference_name(pair: tuple[str, str]) -> str:
+    """What the map of a difference is called."""
+    return f"{pair[0]} - {pair[1]}"
 
 
 def _free(session: Session, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:

@@ -10,7 +10,9 @@ from . import words
 from .parts import box, button, choice, html, row, sized, tick
 
 OWN_FILE = "a file of my own ..."
-SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
+SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
+FASTEST = 0.0  # no speed: the whole trace in so many pictures, each as soon as the last is seen
+FASTEST_PICTURES = 240
 SLIDER_STEPS = 2000
 CLAIM_BYTES = tuple(4 * KIB << shift for shift in (0, 2, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18))
 ALIGN_BYTES = tuple(4 * KIB << shift for shift in range(0, 19, 2))
@@ -29,15 +31,13 @@ class Controls:
         )
         self.open = button("folder-open", "open the file at this path, again if need be")
         self.open.layout.display = "none"
-        self.allocators = {
-            name: widgets.Checkbox(
-                name in shown,
-                description=name,
-                indent=False,
-                layout=widgets.Layout(width="auto", margin="0 10px 0 0"),
-            )
-            for name in allocators
-        }
+        self.allocators: dict[str, widgets.Checkbox] = {}
+        self._maps = widgets.HBox(
+            [widgets.Label("Maps", layout=widgets.Layout(margin="2px 6px"))],
+            layout=widgets.Layout(align_items="center", flex="0 0 auto"),
+        )
+        for name in allocators:
+            self.add_allocator(name, name in shown)
         self.colouring = choice(theme.ALL_COLOURINGS, theme.BY_SIZE, "Colour by", "160px")
         self.lie = choice([("rows", False), ("Hilbert curve", True)], False, "in", "130px")
         self.lie.tooltip = "how addresses lie on a map"
@@ -52,18 +52,33 @@ class Controls:
         self.legend, self.status = html(width="100%"), html()
         self.status.add_class("potadlab-status")
         self.message = html(flex="1 1 200px")
+        self.cancel = button("stop", "stop this work; all stays as it was", "Cancel", "84px")
+        self.cancel.layout.display = "none"
         self.progress = widgets.FloatProgress(
             min=0, max=1, layout=widgets.Layout(width="120px", display="none")
         )
+        self.tabs = widgets.Tab(layout=widgets.Layout(width="100%"))
         self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="322px"))
         self.figures.add_class("potadlab-figures")
+
+    def add_allocator(self, name: str, shown: bool) -> None:
+        """A box to tick for the map of an allocator."""
+        box = widgets.Checkbox(
+            shown,
+            description=name,
+            indent=False,
+            layout=widgets.Layout(width="auto", margin="0 10px 0 0"),
+        )
+        self.allocators[name] = box
+        self._maps.children = (*self._maps.children, box)
 
     def _transport(self) -> None:
         self.back = button("step-backward", "one op back")
         self.play = button("play", "play", "Play", "80px")
         self.forward = button("step-forward", "one op forward")
         speeds = [(f"{speed:g} s per s", speed) for speed in SPEEDS]
-        self.speed = choice(speeds, 1.0, "Speed", "150px")
+        speeds.append(("as fast as it can", FASTEST))
+        self.speed = choice(speeds, 1.0, "Speed", "160px")
         self.time = widgets.FloatSlider(
             min=0,
             max=1,
@@ -85,19 +100,19 @@ class Controls:
         self.undo = button("undo", "back to the run without the last op by hand", "Undo", "80px")
         self.log = html(width="100%")
 
-    def layout(self, finding: Iterable[widgets.Widget], *unseen: widgets.Widget) -> widgets.VBox:
+    def layout(
+        self,
+        finding: Iterable[widgets.Widget],
+        tabs: Iterable[tuple[str, widgets.Widget]],
+        *unseen: widgets.Widget,
+    ) -> widgets.VBox:
         """All of it, in the width there is; `finding`: widgets of the second line."""
-        maps = widgets.HBox(
-            [
-                widgets.Label("Maps", layout=widgets.Layout(margin="2px 6px")),
-                *self.allocators.values(),
-            ],
-            layout=widgets.Layout(align_items="center", flex="0 0 auto"),
-        )
+        titled = {"Here": self._bottom(), **dict(tabs)}
+        self.tabs.children, self.tabs.titles = list(titled.values()), list(titled)
         zoom = widgets.HBox([self.closer, self.wider, self.whole])
-        told = (self.progress, self.message)
+        told = (self.progress, self.cancel, self.message)
         file = (self.trace, self.path, self.open)
-        top = row(*file, maps, *told, flex_flow="row wrap")
+        top = row(*file, self._maps, *told, flex_flow="row wrap")
         look = row(self.colouring, self.lie, self.worst, *finding, zoom, flex_flow="row wrap")
         transport = row(self.back, self.play, self.forward, self.time, self.now, self.speed)
         root = widgets.VBox(
@@ -108,7 +123,7 @@ class Controls:
                 transport,
                 self.figures,
                 self.legend,
-                self._bottom(),
+                self.tabs,
                 *unseen,
             ],
             layout=widgets.Layout(width="100%"),

@@ -10,23 +10,29 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import ipywidgets as widgets
 import numpy as np
 
 from ..bundled import datasets
 from ..core._jit import CACHE_DIR
-from ..core.allocators import USUAL
+from ..core.allocators import usual
+from ..core.layout import Verb
+from ..errors import BadTrace, Cancelled
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
 from ..session import Claimed, Session
 from ..traces import Trace
 from ..units import format_size
 from ..views import regions, theme
-from . import words
-from .canvas import POISON_COLOUR, Canvas
-from .controls import OWN_FILE, SLIDER_STEPS, Controls
+from . import saved, words
+from .canvas import POISON_COLOUR, STRIP, Canvas
+from .comparing import SHOWN_MAX, Comparing
+from .controls import FASTEST, FASTEST_PICTURES, OWN_FILE, SLIDER_STEPS, Controls
+from .keeping import Keeping
 from .maps import Mark, Shape
+from .moments import Moments
 from .painter import Painter, end_of_service
 from .panel import Panel
 from .seeking import RANGE_COLOUR, Seeker, place
@@ -43,10 +49,11 @@ _OUTLINES = [
     (_CHOSEN, "chosen block (dot: the address)"),
 ]
 _OWNER_LETTERS = 36  # of a name in the legend
-KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", *"0123456789"]
+KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", *"0123456789bnp"]
 _WORDS = (
     "Maps of memory. Keys: space plays and pauses, arrows step an op (with Shift 1000), "
-    "plus and minus zoom, 0 to 9 jump to tenths of the time, Escape drops the selection."
+    "plus and minus zoom, 0 to 9 jump to tenths of the time, n and p to the next and the previous "
+    "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
 )
 _MANY_OPS = 1000
 _LOG_LINES = 200
@@ -54,6 +61,16 @@ _LOG_LINES = 200
 
 Moment = tuple[int, regions.Window, str, bool]  # ops done, what is shown, how; the worst
 Place = tuple[str, int, int, int]  # allocator, claimed at (ns), start and size in bytes
+
+
+class Part(Protocol):
+    """What stands in a tab: `opened` for other ops, `moved` for another moment, in front only."""
+
+    title: str
+    root: widgets.Widget
+
+    def opened(self) -> None: ...
+    def moved(self) -> None: ...
 
 
 class Dashboard(Panel):
@@ -65,7 +82,7 @@ class Dashboard(Panel):
     def __init__(
         self,
         trace: "Trace | str | Path" = "compile_redis",
-        allocators: Sequence[str] = USUAL,
+        allocators: Sequence[str] | None = None,
         shown: Sequence[str] = SHOWN,
     ) -> None:
         super().__init__()
@@ -73,10 +90,11 @@ class Dashboard(Panel):
         self.index = 0
         self.playing = False
         self.placed: list[Place] = []
-        self._branches: list[tuple[str, list[Place]]] = []  # op added by hand, places before it
+        self._branches: list[tuple[str, list[Place], int]] = []  # op by hand, places before, index
         self.measured: list[Latency] = []
         self.log: list[str] = []
-        self._allocators = tuple(allocators)
+        self._cancelled = False
+        self._allocators = tuple(usual() if allocators is None else allocators)
         self._played_from = (0.0, 0)  # clock in s, time_ns
         self._set_s = 0.0  # where we put the slider
         self._moved_s = 0.0  # when the slider was last moved by hand
@@ -88,10 +106,14 @@ class Dashboard(Panel):
         self.controls = Controls(self._bundled, self._allocators, shown)
         self._set_stage(self.controls.figures)
         self.bridge.hot_keys, self.bridge.words = KEYS, _WORDS
-        self.seeker = Seeker(self)
+        self.seeker, self.moments = Seeker(self), Moments(self)
         self.worker = Worker(self._set_busy, self._failed)
-        finding = (self.seeker.text, self.seeker.next, self.seeker.select)
-        self.root = self.controls.layout(finding, self.bridge)
+        finding = (*self.seeker.widgets, *self.moments.widgets)
+        self.comparing = Comparing(self)
+        self.keeping = Keeping(self)
+        self.parts: tuple[Part, ...] = (self.comparing, self.keeping)
+        tabs = [(part.title, part.root) for part in self.parts]
+        self.root = self.controls.layout(finding, tabs, self.bridge)
         self._connect()
         self._say_block()
         self._say_log()
@@ -131,12 +153,21 @@ class Dashboard(Panel):
         for widget in self.controls.files:
             widget.disabled = busy
         self._enable_by_hand()
-        self.controls.progress.layout.display = "" if busy else "none"
+        self._cancelled = False
+        for widget in (self.controls.progress, self.controls.cancel):
+            widget.layout.display = "" if busy else "none"
         self.controls.progress.value = 0
         self.say(what)
 
+    def cancel(self) -> None:
+        """Stop the work that goes on, at its next step."""
+        self._cancelled = True
+        self.say("stopping at the next step ...")
+
     def _progress(self, share: float, what: str) -> None:
-        """Called from the thread."""
+        """Called from the thread; where someone has pressed Cancel, the work ends here."""
+        if self._cancelled:
+            raise Cancelled("cancelled: all is as it was before")
         self.worker.from_thread(self._show_progress, share, what)
 
     def _show_progress(self, share: float, what: str) -> None:
@@ -155,26 +186,63 @@ class Dashboard(Panel):
     def open(self, trace: "Trace | str | Path") -> None:
         """Read and replay a trace (object, path or bundled name); on an error keep the last."""
         name = trace if isinstance(trace, str | Path) else trace.name
+        if isinstance(trace, str | Path) and str(trace).endswith(saved.SUFFIX):
+            return self._work(f"opening {name}", lambda: self._load_saved(trace), self._show_saved)
         self._work(f"opening {name}", lambda: self._load(trace), self._show)
 
+    def _load_saved(self, trace: str | Path) -> tuple[saved.Saved, tuple[Session, list[Latency]]]:
+        path = Path(trace).expanduser()
+        found = saved.read(path)
+        session = self._replayed(found.trace, found.allocators)
+        added = saved.ops_of(session, found, path)
+        if added:
+            session.extend_all(added)
+        return found, (session, _measured(session))
+
+    def _show_saved(self, loaded: tuple[saved.Saved, tuple[Session, list[Latency]]]) -> None:
+        found, fresh = loaded
+        for name in fresh[0].names:
+            if name not in self.controls.allocators:
+                self.controls.add_allocator(name, False)
+                self._watch_box(name)
+        self._show(fresh)
+        self._branches = [
+            (f"op {Verb(int(op['verb'])).name.lower()} of the saved session", [], index)
+            for index, op in fresh[0].by_hand()
+        ]
+        try:
+            self.keeping.show(found)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadTrace(f"what the session looked at is not understood: {error}") from None
+        finally:
+            self._quiet = False
+
     def _load(self, trace: "Trace | str | Path") -> tuple[Session, list[Latency]]:
+        session = self._replayed(trace, self._allocators)
+        self._progress(1.0, "measuring lookups")
+        return session, _measured(session)
+
+    def _replayed(self, trace: "Trace | str | Path", allocators: Sequence[str]) -> Session:
         if isinstance(trace, str | Path):
             path = self._bundled.get(str(trace)) or Path(trace).expanduser()
             trace = Trace.read(path, progress=self._progress)
-        session = Session(trace, self._allocators, progress=self._progress)
-        self._progress(1.0, "measuring lookups")
-        return session, _measured(session)
+        return Session(trace, allocators, progress=self._progress)
 
     def _show(self, loaded: tuple[Session, list[Latency]]) -> None:
         self.session, self.measured = loaded
         self.selected, self.placed, self._branches, self.index = None, [], [], 0
         self.seeker.opened()
+        self.moments.opened()
         self.window = regions.whole(end_of_service(self.session), self.controls.lie.value)
         self._say_trace()
         self._show_path()
         self.controls.enable(True)
         self.controls.offer_sizes(self.session.space.granule_bytes)
         self._set_slider_range()
+        for name, box in self.controls.allocators.items():
+            box.layout.display = "" if name in self.session.names else "none"
+        for part in self.parts:
+            part.opened()
         self._redraw()
         self.go(0)
         name = self.session.trace.name
@@ -197,7 +265,14 @@ class Dashboard(Panel):
     def names(self) -> list[str]:
         """Allocators whose maps are shown."""
         boxes = self.controls.allocators
-        return [name for name in self._live().names if boxes[name].value]
+        return [name for name in self._live().names if name in boxes and boxes[name].value]
+
+    def _redraw_here(self) -> None:
+        """New figures at the same moment."""
+        if self.session and not self.busy:
+            self.pause()
+            self._redraw()
+            self.go(self.index)
 
     def _redraw(self) -> None:
         """New figures: for another session, other maps, or a run that has changed."""
@@ -209,8 +284,10 @@ class Dashboard(Panel):
             self.bridge.key,
             self.light,
             self.stage.pictures,
+            self.comparing.difference.value,
         )
         canvas.label(self.window)
+        canvas.note(self.moments.found())
         self.stage.show(canvas, Painter(canvas))
         self._say_legend()
         self._mark()
@@ -284,6 +361,10 @@ class Dashboard(Panel):
     def _advance(self) -> None:
         """The moment that the clock has come to."""
         session, (clock_s, from_ns) = self._live(), self._played_from
+        if self.controls.speed.value == FASTEST:
+            from_ns += session.time_ns(session.length) // FASTEST_PICTURES
+            clock_s = time.monotonic()
+            self._played_from = clock_s, from_ns
         time_ns = from_ns + (time.monotonic() - clock_s) * self.controls.speed.value * 1e9
         self.index = max(session.index_at(int(time_ns)), self.index)
         if self.index >= session.length:
@@ -313,8 +394,15 @@ class Dashboard(Panel):
         self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
         self._quiet = False
 
+    def _hear_picture(self, message: dict[str, Any]) -> None:
+        made = bytes(message["buffers"][0]) if message["buffers"] else b""
+        self.keeping.picture(str(message["form"]), made, str(message["error"]))
+
     def _end(self) -> int:
         return self._painter().end
+
+    def _end_of(self, session: Session) -> int:
+        return end_of_service(session)
 
     def _looked(self) -> None:
         assert self.window
@@ -337,11 +425,22 @@ class Dashboard(Panel):
         elif key.isdigit():
             end_ns = self.session.time_ns(self.session.length)
             self.go(self.session.index_at(end_ns * int(key) // 10) if key != "0" else 0)
+        elif key in "np":
+            self.moments.jump(1 if key == "n" else -1)
+        elif key == "b":
+            self.moments.bookmark()
         elif key == "Escape":
             self.selected = None
             self.seeker.drop()
         else:
             super()._pressed(key, shift)
+
+    def _hear_pointer(self, message: dict[str, Any]) -> None:
+        if message["map"] != STRIP:
+            return super()._hear_pointer(message)
+        if self.session and not self.busy:
+            self.pause()
+            self.go(self.session.index_at(int(float(message["x"]) * 1e9)))
 
     def _pointer_panstart(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         if not self.seeker.begins(self._under(x, y), bool(message.get("shift"))):
@@ -362,6 +461,8 @@ class Dashboard(Panel):
         assert self.window
         if self.busy:
             return []
+        if pair := self._pair(name):
+            return [line for one in pair for line in (f"{one}:", *self._tip(one, granule))]
         wide = self.window.granules_per_cell
         cell = self._painter().cell(name, self.index, granule // wide * wide, wide)
         if not cell.blocks and not cell.failed:
@@ -384,8 +485,13 @@ class Dashboard(Panel):
     def _tapped(self, name: str, granule: int) -> None:
         assert self.window
         self.pause()
+        name = (self._pair(name) or (name,))[0]
         wide = self.window.granules_per_cell
         self.choose(name, self._painter().cell(name, self.index, granule, wide).granule)
+
+    def _pair(self, name: str) -> tuple[str, str] | None:
+        """The two allocators of a map of differences."""
+        return self._canvas().pair if name not in self._live().names else None
 
     def choose(self, name: str, granule: int) -> None:
         """Pause, and show the block that holds a granule."""
@@ -433,8 +539,11 @@ class Dashboard(Panel):
         session, time_ns = self._live(), self._time_ns()
         if not session.undo():
             return self.say("nothing to undo: this is the untouched run", error=True)
-        what, self.placed = self._branches.pop()
+        what, self.placed, at = self._branches.pop()
+        self.moments.shifted(at, -1)
         self.index = session.index_at(time_ns)
+        for part in self.parts:
+            part.opened()
         self._redraw()
         self.go(self.index)
         self._note([f"undone: {what}"])
@@ -442,7 +551,10 @@ class Dashboard(Panel):
 
     def _added(self, index: int, what: str, lines: list[str], places: list[Place]) -> None:
         session = self._live()
-        self._branches.append((what, self.placed))
+        for part in self.parts:
+            part.opened()
+        self._branches.append((what, self.placed, index))
+        self.moments.shifted(index, 1)
         self.placed = [*self.placed, *places]
         self._redraw()
         self.go(index + 1)
@@ -462,6 +574,7 @@ class Dashboard(Panel):
             return
         canvas = self._canvas()
         self._say_block()
+        self._say_part()
         for name in canvas.names:
             canvas.mark(name, self.window, self._shapes(name), self._points(name))
 
@@ -479,8 +592,16 @@ class Dashboard(Panel):
             if allocator == name and since_ns <= now_ns
         ]
 
+    def _say_part(self) -> None:
+        """The part whose tab is in front follows the moment; the others when they are called."""
+        at = self.controls.tabs.selected_index
+        if self.session and not self.busy and not self.playing and at:
+            self.parts[at - 1].moved()
+
     def _shapes(self, name: str) -> list[Shape]:
         session, unit = self._live(), self._live().space.granule_bytes
+        if name not in session.names:
+            return self.seeker.shapes()
         shapes = [(granule, granules, _PLACED) for granule, granules in self._places(name)]
         shapes += self.seeker.shapes()
         if self.selected and self.selected[0] == name:
@@ -490,6 +611,8 @@ class Dashboard(Panel):
         return shapes
 
     def _points(self, name: str) -> list[Mark]:
+        if name not in self._live().names:
+            return []
         marks = self.seeker.marks(name)
         marks += [(at, "inverted_triangle", _PLACED) for at, _ in self._places(name)]
         if self.selected:
@@ -530,6 +653,9 @@ class Dashboard(Panel):
         rest = theme.legend_map(colouring, self.light)
         owners = [words.short(owner, _OWNER_LETTERS) for owner in self._painter().shades.names]
         own = theme.legend_of(colouring, owners)
+        pair = self._canvas().pair
+        if pair:
+            rest = [*rest, *theme.legend_difference(*pair)]
         self.controls.legend.value = (
             words.keys("Block size", theme.legend_sizes(unit))
             + (words.keys(colouring.capitalize(), own) if own else "")
@@ -587,6 +713,7 @@ class Dashboard(Panel):
             controls.claim: self.claim,
             controls.undo: self.undo,
             controls.open: self._open_path,
+            controls.cancel: self.cancel,
         }
         for button, act in clicks.items():
             button.on_click(lambda _button, act=act: self._act(act))
@@ -597,10 +724,13 @@ class Dashboard(Panel):
         controls.lie.observe(lambda _change: self._act(self._lay), "value")
         controls.trace.observe(lambda _change: self._act(self._pick), "value")
         controls.path.observe(lambda _change: self._act(self._open_path), "value")
-        for box in controls.allocators.values():
-            box.observe(
-                lambda change: self._act(lambda: self._choose_maps(change["owner"])), "value"
-            )
+        for name in controls.allocators:
+            self._watch_box(name)
+        controls.tabs.observe(lambda _change: self._act(self._say_part), "selected_index")
+
+    def _watch_box(self, name: str) -> None:
+        box = self.controls.allocators[name]
+        box.observe(lambda change: self._act(lambda: self._choose_maps(change["owner"])), "value")
 
     def _respeed(self) -> None:
         self._played_from = time.monotonic(), self._time_ns()
@@ -625,9 +755,9 @@ class Dashboard(Panel):
 
     def _choose_maps(self, box: Any) -> None:
         self.pause()
-        if not self.names:  # the last map stays
+        if not 0 < len(self.names) <= SHOWN_MAX:  # the last map stays, a fifth has no room
             self._quiet = True
-            box.value = True
+            box.value = not box.value
             self._quiet = False
             return
         self._redraw()

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core.layout import Verb
 from ..session import Session
-from ..views import regions
+from ..views import difference, regions
 from .canvas import Canvas
 from .flow import Frame
 from .shades import Shades
@@ -48,12 +48,22 @@ class Painter:
     def _image(
         self, name: str, index: int, window: regions.Window, colouring: str, worst: bool
     ) -> bytes:
+        if name not in self.session.names:
+            return self._difference(index, window)
         blocks, ranges = self.session.blocks(name, index), self._in_service(name, index)
         unit = self.session.space.granule_bytes
         shade = self.shades.at(name, index, colouring)
         found = regions.columns(
             blocks, ranges, self.end, unit, window, colouring, shade=shade, worst=worst
         )
+        return found["image"][0].tobytes()
+
+    def _difference(self, index: int, window: regions.Window) -> bytes:
+        pair = self.canvas.pair
+        assert pair
+        first, second = (self.session.blocks(name, index) for name in pair)
+        ranges = self._in_service(pair[0], index)
+        found = difference.columns(first, second, ranges, self.end, window)
         return found["image"][0].tobytes()
 
     def _in_service(self, name: str, index: int) -> np.ndarray:

@@ -45,6 +45,10 @@ class Seeker:
         self.next.on_click(lambda _button: board._act(self.find))
         self.text.on_msg(self._entered)
 
+    @property
+    def widgets(self) -> tuple[widgets.Widget, ...]:
+        return self.text, self.next, self.select
+
     def _entered(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         if content.get("event") == "submit":
             self._board._act(self.find)

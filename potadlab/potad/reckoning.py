@@ -34,7 +34,8 @@ def largest_free_order(
     free = np.array(gaps(blocks, served, zones), np.int64).reshape(-1, 2)
     if not len(free):
         return None
-    for order in range(62 if order_max is None else order_max, -1, -1):
+    top = int(free[:, 1].max()).bit_length()  # beyond it nothing fits, and sums would overflow
+    for order in range(top if order_max is None else order_max, -1, -1):
         starts = -(-free[:, 0] >> order) << order
         if (starts + (np.int64(1) << order) <= free[:, 1]).any():
             return order

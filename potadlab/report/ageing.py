@@ -12,6 +12,7 @@ from bokeh.resources import Resources
 
 from .. import __version__, ageing_ram
 from ..ageing_ram import ALLOCATORS, LAST, Aged, RamLoad
+from ..core.allocators import own
 from ..files import write
 from ..runs import chosen
 from ..units import Space, format_size
@@ -64,7 +65,7 @@ def age(
     """
     memory = space if isinstance(space, Space) else Space.ram(space)
     made = load or RamLoad(**shares)
-    names = tuple(allocators) or ALLOCATORS
+    names = tuple(allocators) or (*ALLOCATORS, *own())
     return AgedRun(
         ageing_ram.age_ram(memory, names, made, turnovers=turnovers, seeds=seeds, progress=progress)
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.allocators import ALLOCATORS, USUAL
+from ..core.allocators import ALLOCATORS, usual
 from ..core.lookups import LOOKUPS
 from ..errors import BadSize
 from ..files import write
@@ -139,7 +139,7 @@ def _named(lookups: Sequence[str]) -> tuple[str, ...]:
 
 def _default_allocators(space: Space | None) -> tuple[str, ...]:
     """The usual ones; `recorded` is at home in the recorded machine's memory only."""
-    return tuple(name for name in USUAL if not (space and ALLOCATORS[name].needs_record))
+    return tuple(name for name in usual() if not (space and ALLOCATORS[name].needs_record))
 
 
 def index_of(moment: str | int, length: int) -> int:

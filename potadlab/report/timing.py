@@ -18,6 +18,26 @@ def measure(
     session: Session, progress: Callable[[float, str], None], rounds: int = ROUNDS, seed: int = 1
 ) -> dict[str, dict[str, float]]:
     """ns per op of each allocator, as {"median", "best", "null"}; empty for a trace without ops."""
+    return summary(session, in_rounds(session, progress, rounds, seed))
+
+
+def summary(session: Session, ns: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Of the rounds of `in_rounds`, what `measure` tells."""
+    return {
+        name: {
+            "median": round(statistics.median(ns[name]), 2),
+            "best": round(min(ns[name]), 2),
+            "null": round(statistics.median(ns[NULL]), 2),
+        }
+        for name in session.names
+        if name in ns
+    }
+
+
+def in_rounds(
+    session: Session, progress: Callable[[float, str], None], rounds: int = ROUNDS, seed: int = 1
+) -> dict[str, list[float]]:
+    """ns per op in each round, of each allocator and the harness; empty for a trace without ops."""
     if not session.length:
         return {}
     names = [*session.names, NULL]
@@ -28,13 +48,6 @@ def measure(
         progress(done / rounds, f"timing, round {done + 1} of {rounds}")
         for name in order.sample(names, len(names)):
             seconds[name].append(replay_seconds(name, case))
-    ns = {name: [each * 1e9 / session.length for each in found] for name, found in seconds.items()}
-    null = round(statistics.median(ns[NULL]), 2)
     return {
-        name: {
-            "median": round(statistics.median(ns[name]), 2),
-            "best": round(min(ns[name]), 2),
-            "null": null,
-        }
-        for name in session.names
+        name: [each * 1e9 / session.length for each in found] for name, found in seconds.items()
     }

@@ -77,6 +77,13 @@ def whole(granules: int, hilbert: bool = False) -> Window:
     return _window(0, _ladder(granules)[0], granules, hilbert)
 
 
+def window_of(first: int, columns: int, per_cell: int, hilbert: bool, granules: int) -> Window:
+    """The window of this zoom from about `first` on; ValueError for a zoom that is none."""
+    if (columns, per_cell) not in _ladder(granules):
+        raise ValueError(f"no zoom of {columns} columns with {per_cell} granules in a cell")
+    return _window(first, (columns, per_cell), granules, hilbert)
+
+
 def along(window: Window, hilbert: bool) -> Window:
     """The same memory along the curve, or in rows."""
     return replace(window, hilbert=hilbert)
@@ -157,10 +164,16 @@ def columns(
     ranks = theme.ranks(colouring) if worst else None
     place = window.first, window.granules_per_cell, window.rows, window.columns
     cells = rasterise(blocks, categories, ranges, granules, *place, ranks)
-    image = np.zeros((HEIGHT, WIDTH), np.uint8)
-    image[: window.height] = _enlarge(_laid(window, cells.ravel()), window.scale)
+    found = picture(window, cells.ravel())
     if window.scale >= _EDGES_FROM:
-        _draw_edges(image, blocks, window)
+        _draw_edges(found["image"][0], blocks, window)
+    return found
+
+
+def picture(window: Window, cells: np.ndarray) -> dict[str, Any]:
+    """The image of a palette index (u1) for each cell, in the order of addresses."""
+    image = np.zeros((HEIGHT, WIDTH), np.uint8)
+    image[: window.height] = _enlarge(_laid(window, cells), window.scale)
     return {"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]}
 
 

@@ -71,23 +71,18 @@ class Page:
         return tuple(
             self.page.evaluate(
                 """([name, across, down]) => {
-                  const figures = [];
-                  const walk = (node) => {
-                    if (node.classList?.contains("bk-Figure")) figures.push(node);
-                    node.shadowRoot?.childNodes.forEach(walk);
-                    node.childNodes.forEach(walk);
+                  const found = [];
+                  const walk = (view) => {
+                    if (view.model.name === name) found.push(view);
+                    for (const child of view.children()) walk(child);
                   };
-                  walk(document.querySelector(".potadlab"));
-                  const names = Bokeh.documents.flatMap((document) => document.roots())
-                    .flatMap((root) => [...root.references()])
-                    .filter((model) => model.name?.startsWith("map ")).map((model) => model.name);
-                  const at = names.indexOf(`map ${name}`);
-                  const box = figures[2 * at].getBoundingClientRect(); // each has one figure below
-                  const [left, right, top, bottom] = [60, 14, 18, 26];
-                  return [box.x + left + across * (box.width - left - right),
-                          box.y + top + down * (box.height - top - bottom)];
+                  for (const root of Bokeh.index) walk(root);
+                  const { el, frame } = found[found.length - 1];
+                  const box = el.getBoundingClientRect();
+                  const { left, top, width, height } = frame.bbox;
+                  return [box.x + left + across * width, box.y + top + down * height];
                 }""",
-                [name, across, down],
+                [f"map {name}", across, down],
             )
         )
 

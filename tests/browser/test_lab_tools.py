@@ -125,6 +125,81 @@ def test_hilbert_and_the_worst(page):
     page.until("not dashboard.window.hilbert and dashboard.stage.settled")
 
 
+def test_a_click_on_the_strip_goes_there_and_bookmarks_are_marked_and_found(page):
+    seconds = page.python("dashboard.controls.time.max")
+    page.page.mouse.click(*page.point("strip", seconds / 4, 0.2))
+    page.until("dashboard.index == dashboard.session.index_at(dashboard._time_ns()) > 1000")
+    assert abs(page.python("dashboard._time_ns()") / 1e9 - seconds / 4) < seconds / 50
+    quarter = page.python("dashboard.index")
+    page.page.keyboard.press("b")
+    page.says("1 bookmark")
+    page.until("dashboard.stage.settled")
+    assert page.columns("dashboard.stage.canvas.noted")["marker"][-1] == "star"
+    page.page.keyboard.press("9")
+    page.page.get_by_label("to", exact=True).select_option(label="bookmark")
+    page.page.locator(".potadlab button[title='to the one before']").click()
+    page.says(f"op {quarter:,} of")
+    page.page.get_by_label("Speed").select_option(label="as fast as it can")
+    page.press("Play")
+    page.until(f"dashboard.index > {quarter} + 100_000")
+    page.press("Pause")
+    page.until("not dashboard.playing and dashboard.stage.settled")
+    page.page.get_by_label("Speed").select_option(label="1 s per s")
+    keep(page, "tools_strip")
+
+
+def tab(page: Page, title: str) -> None:
+    page.page.get_by_role("tab", name=title, exact=True).click()
+    page.page.locator(".potadlab .jp-OutputArea-output, .potadlab").first.wait_for()
+
+
+def test_side_by_side_differences_metrics_and_a_table_to_paste(page):
+    tab(page, "Compare")
+    page.page.get_by_label("Difference").select_option(label="potad - buddy")
+    page.until("len(dashboard.stage.canvas.names) == 3 and dashboard.stage.settled")
+    page.says("potad only")
+    page.until(shown_is_painted(page, "potad - buddy"))
+    page.press("Measure times")
+    page.says("timed: a verdict")
+    paste = page.page.locator(".potadlab-paste textarea").input_value()
+    assert "ns per op" in paste
+    assert max(map(len, paste.splitlines())) <= 80
+    page.page.locator(".potadlab-paste").scroll_into_view_if_needed()
+    keep(page, "tools_compare")
+    page.page.get_by_label("To paste as").select_option(label="Markdown")
+    page.page.wait_for_function(
+        "document.querySelector('.potadlab-paste textarea').value.includes('| metric | potad')"
+    )
+    page.page.get_by_label("Difference").select_option(label="none")
+    page.until("len(dashboard.stage.canvas.names) == 2 and dashboard.stage.settled")
+
+
+def test_the_session_is_kept_and_opens_at_the_same_moment_and_zoom(page, lab):
+    tab(page, "Keep")
+    page.run("dashboard.go(500_000); dashboard.zoom(3)")
+    page.until("dashboard.stage.settled")
+    before = page.python("[dashboard.index, dashboard.window.first, dashboard.window.end]")
+    name = page.page.get_by_label("Name", exact=True)
+    name.fill("kept")
+    name.press("Tab")
+    page.press("Save session")
+    page.says("written: kept.session.json")
+    assert (lab.folder / "kept.session.json").is_file()
+    for form, magic in (("PNG", b"\x89PNG"), ("SVG", b"<svg")):
+        page.button(form).click()
+        page.says(f"written: kept.{form.lower()}")
+        assert (lab.folder / f"kept.{form.lower()}").read_bytes()[:4] == magic
+    page.press("HTML page")
+    page.says("written: kept.html")
+    assert (lab.folder / "kept.html").stat().st_size > 1 << 20
+    page.run("dashboard.go(0); dashboard.show_whole()")
+    page.press("Open session")
+    page.until(f"dashboard.index == {before[0]} and not dashboard.busy and dashboard.stage.settled")
+    after = page.python("[dashboard.index, dashboard.window.first, dashboard.window.end]")
+    assert after == before
+    keep(page, "tools_keep")
+
+
 def test_neither_notebook_nor_console_has_errors(page):
     outputs = page.outputs()
     assert [one for one in outputs if one["output_type"] == "error"] == []

@@ -1,5 +1,6 @@
 """Every lookup of the registry against a dict; heads' records; what times them."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -155,6 +156,34 @@ def test_erase_takes_only_starts(name):
     for granule in (63, 65, 127, 128, 9, 11, 12, 7, 0, 699):
         assert interface.erase(index, granule) == NONE
     check_answers(index, {64: (6, FOLIO, 1), 8: (2, RECORDLESS, 2)})
+
+
+def arrays_of(state):
+    for part in state:
+        if isinstance(part, np.ndarray):
+            yield part
+        elif isinstance(part, tuple):
+            yield from arrays_of(part)
+
+
+@pytest.mark.parametrize("name", LOOKUPS)
+def test_no_two_arrays_are_the_same_memory(name):
+    """A meter tells by the address which structure was touched."""
+    places = sorted((each.ctypes.data, each.nbytes) for each in arrays_of(new(name)))
+    for (start, size), (after, _) in itertools.pairwise(places):
+        assert start + size <= after
+
+
+def test_a_table_that_comes_again_counts_from_nothing():
+    index = new("two-level", 4096)
+    for _ in range(2):
+        for upper in (0, 512, 1024):
+            interface.store(index, upper, 3, FOLIO, 1)
+        check(index)
+        for upper in (0, 1024, 512):
+            interface.erase(index, upper)
+    check(index)
+    assert index.next.tolist() == [3, 3, 0]  # 2 was freed last; three were ever used, none is
 
 
 TIB_OF_SECTORS = 3 << 30  # 1.5 TiB of 512 B

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import tree
+from .. import interface, tree
+from .._jit import kernel
+from ..layout import NONE
 from ..linux import memdesc
 from ..linux.pages import FRAME
 from ..linux.state import ALL_MARKS, NO_MARKS, ORDER_MAX, ZONE_MARKS
@@ -217,6 +219,53 @@ ALLOCATORS = {
         guards=_POTAD_GUARDS,
     ),
 }
-USUAL = ("potad", "buddy", "recorded")  # where nobody names any
+USUAL = ("potad", "buddy", "recorded")  # where nobody names any, with those registered
+_NEEDED = (interface.add, interface.adopt, interface.allocate, interface.release)
+_OWN: list[str] = []
+
+
+def own() -> tuple[str, ...]:
+    """The allocators that were registered."""
+    return tuple(_OWN)
+
+
+def usual() -> tuple[str, ...]:
+    """The allocators where nobody names any."""
+    return (*USUAL, *_OWN)
+
+
+def register(name: str, allocator: Allocator, state: type) -> None:
+    """Add an allocator of somebody's own, or put it in the place of the one before.
+
+    state: the class of its states.  Verbs that it has not are answered as such.  ValueError: a name
+    of ours, or a verb that is needed is missing.
+    """
+    if name in _known() and name not in _OWN:
+        raise ValueError(f"allocator {name!r} is there already: choose another name")
+    for verb in _NEEDED:
+        if state not in verb.implementations:
+            raise ValueError(
+                f"allocator {name!r}: {state.__name__} has no {verb.__name__}: register one with "
+                f"@pl.interface.{verb.__name__}.register over @pl.kernel"
+            )
+    for verb, lacking in _LACKING.items():
+        verb.implementations.setdefault(state, lacking)
+    ALLOCATORS[name] = allocator
+    if name not in _OWN:
+        _OWN.append(name)
+
+
+@kernel
+def _no_split(state, granule, order):
+    return np.int64(NONE)
+
+
+_LACKING = {interface.split: _no_split} | {
+    verb: verb.implementations[null.NullState]
+    for verb in (
+        interface.claim, interface.migrate, interface.drain, interface.pin, interface.unpin,
+        interface.fail, interface.unpoison, interface.check,
+    )
+}  # fmt: skip
 # the harness, timed beside them
 NULL = Allocator(null.new, _bytes_of_linux, "null answers at once")

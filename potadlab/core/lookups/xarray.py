@@ -23,25 +23,17 @@ from ..mapped import mapped
 from .memdesc import Descriptors, describe, descriptors, descriptors_bytes, drop, read
 
 NODE_BYTES = 576
-SHIFT, OFFSET, COUNT, PARENT = 0, 1, 2, 8  # bytes of the header that are used, see NODE
-NODE = np.dtype(
-    {
-        "names": ["shift", "offset", "count", "parent"],  # parent: 1 + its number, 0: none
-        "formats": ["u1", "u1", "u1", "i8"],
-        "offsets": [0, 1, 2, 8],
-        "itemsize": NODE_BYTES,
-    }
-)
 _WORDS = NODE_BYTES // 8  # of a node
-_SLOTS = 5  # the first word that is a slot
+# words of a node: shift | offset in the parent << 8 | slots in use << 16; 1 + the parent's number
+_HEADER, _PARENT, _SLOTS = 0, 1, 5
+_ONE_MORE = 1 << 16  # in the header: a slot in use
 _INTERNAL = 2  # low bits of an entry that is no block's: a sibling below 64 << 2, else a node
 _NODES_FROM = 1024  # node n is (n + 1024) << 2 | 2, as pointers are above 4096
 
 
 @state
 class XArray(NamedTuple):
-    nodes: np.ndarray  # NODE[...]
-    slots: np.ndarray  # i8[node * 72 + 5 + slot]  the same memory
+    words: np.ndarray  # i8[node * 72 + word]
     head: np.ndarray  # i8[1]  entry of the root: a node, or the block of granule 0 alone
     next: np.ndarray  # i8[3]  last freed node + 1 (0: none), the next never used, nodes in use
     descriptors: Descriptors
@@ -50,10 +42,8 @@ class XArray(NamedTuple):
 def new(granules: int, kinds: np.ndarray) -> XArray:
     """A lookup over `granules`, empty."""
     room = granules // 48 + 64  # a full bottom level and what stands above it: 1/64 + 1/4096 + ...
-    nodes = mapped(room, NODE)
     return XArray(
-        nodes,
-        nodes.view("i8"),
+        mapped(room * _WORDS, "i8"),
         np.zeros(1, np.int64),
         np.zeros(3, np.int64),
         descriptors(granules, kinds),
@@ -81,19 +71,40 @@ def _slot(node, offset):
 
 
 @inlined
+def _shift(index, node):
+    return index.words[node * _WORDS + _HEADER] & 0xFF
+
+
+@inlined
+def _offset(index, node):
+    return index.words[node * _WORDS + _HEADER] >> 8 & 0xFF
+
+
+@inlined
+def _count(index, node):
+    return index.words[node * _WORDS + _HEADER] >> 16
+
+
+@inlined
+def _parent(index, node):
+    """1 + its number, 0 for the root."""
+    return index.words[node * _WORDS + _PARENT]
+
+
+@inlined
 def _word(index, granule):
     """xas_load: the word of the block that holds `granule`, 0 if none does."""
     entry = index.head[0]
     if not _is_node(entry):
         return entry if granule == 0 else np.int64(0)
-    if granule >> np.int64(index.nodes[_node_of(entry)]["shift"]) > 63:
+    if granule >> _shift(index, _node_of(entry)) > 63:
         return np.int64(0)  # the tree does not reach so far
     while _is_node(entry):
         node = _node_of(entry)
-        offset = granule >> np.int64(index.nodes[node]["shift"]) & 63
-        entry = index.slots[_slot(node, offset)]
+        offset = granule >> _shift(index, node) & 63
+        entry = index.words[_slot(node, offset)]
         if _is_sibling(entry):
-            entry = index.slots[_slot(node, entry >> 2)]
+            entry = index.words[_slot(node, entry >> 2)]
     return entry
 
 
@@ -107,22 +118,22 @@ def locate(index: XArray, granule):
 def _take_node(index, shift, offset, parent):
     node = index.next[0] - 1
     if node >= 0:
-        index.next[0] = index.nodes[node]["parent"]
+        index.next[0] = index.words[node * _WORDS + _PARENT]
     else:
         node = index.next[1]
-        assert node < len(index.nodes)
+        assert node * _WORDS < len(index.words)
         index.next[1] += 1
     index.next[2] += 1
-    row = index.nodes[node]
-    row["shift"], row["offset"], row["count"], row["parent"] = shift, offset, 0, parent + 1
+    index.words[node * _WORDS + _HEADER] = offset << 8 | shift
+    index.words[node * _WORDS + _PARENT] = parent + 1
     for slot in range(_slot(node, 0), _slot(node, 64)):
-        index.slots[slot] = 0
+        index.words[slot] = 0
     return node
 
 
 @kernel
 def _free_node(index, node):
-    index.nodes[node]["parent"] = index.next[0]
+    index.words[node * _WORDS + _PARENT] = index.next[0]
     index.next[0] = node + 1
     index.next[2] -= 1
 
@@ -142,13 +153,13 @@ def _expand(index, last):
             shift += 6
         return shift  # an empty tree gets the height that is asked for
     if _is_node(entry):
-        shift = np.int64(index.nodes[_node_of(entry)]["shift"]) + 6
+        shift = _shift(index, _node_of(entry)) + 6
     while last >> shift > 0:
         node = _take_node(index, shift, 0, NONE)
-        index.slots[_slot(node, 0)] = index.head[0]
-        index.nodes[node]["count"] = 1
+        index.words[_slot(node, 0)] = index.head[0]
+        index.words[node * _WORDS + _HEADER] += _ONE_MORE
         if _is_node(index.head[0]):
-            index.nodes[_node_of(index.head[0])]["parent"] = node + 1
+            index.words[_node_of(index.head[0]) * _WORDS + _PARENT] = node + 1
         index.head[0] = _entry_of(node)
         shift += 6
     return shift
@@ -165,7 +176,7 @@ def _create(index, granule, order):
     node, at = np.int64(NONE), np.int64(NONE)
     while shift > order:
         shift -= 6
-        entry = index.head[0] if at == NONE else index.slots[at]
+        entry = index.head[0] if at == NONE else index.words[at]
         if entry == 0:
             offset = np.int64(0) if node == NONE else granule >> (shift + 6) & 63
             fresh = _take_node(index, shift, offset, node)
@@ -173,8 +184,8 @@ def _create(index, granule, order):
             if node == NONE:
                 index.head[0] = entry
             else:
-                index.slots[at] = entry
-                index.nodes[node]["count"] += 1
+                index.words[at] = entry
+                index.words[node * _WORDS + _HEADER] += _ONE_MORE
         node = _node_of(entry)
         at = _slot(node, granule >> shift & 63)
     return node
@@ -183,10 +194,10 @@ def _create(index, granule, order):
 @kernel
 def _put(index, node, offset, slots, word):
     """A canonical entry and its siblings."""
-    index.slots[_slot(node, offset)] = word
+    index.words[_slot(node, offset)] = word
     for sibling in range(offset + 1, offset + slots):
-        index.slots[_slot(node, sibling)] = offset << 2 | _INTERNAL
-    index.nodes[node]["count"] += slots
+        index.words[_slot(node, sibling)] = offset << 2 | _INTERNAL
+    index.words[node * _WORDS + _HEADER] += slots * _ONE_MORE
 
 
 @interface.store.register
@@ -197,7 +208,7 @@ def store(index: XArray, granule, order, kind, owner):
     if node == NONE:
         index.head[0] = word
         return
-    offset = granule >> np.int64(index.nodes[node]["shift"]) & 63
+    offset = granule >> _shift(index, node) & 63
     _put(index, node, offset, np.int64(1) << (order % 6), word)
 
 
@@ -207,7 +218,7 @@ def _holder(index, granule):
     entry, node = index.head[0], np.int64(NONE)
     while _is_node(entry):
         node = _node_of(entry)
-        entry = index.slots[_slot(node, granule >> np.int64(index.nodes[node]["shift"]) & 63)]
+        entry = index.words[_slot(node, granule >> _shift(index, node) & 63)]
     return node
 
 
@@ -216,31 +227,31 @@ def _shrink(index):
     """xas_shrink: lower the tree while only slot 0 of the root is in use."""
     while _is_node(index.head[0]):
         node = _node_of(index.head[0])
-        entry = index.slots[_slot(node, 0)]
-        if index.nodes[node]["count"] != 1 or entry == 0:
+        entry = index.words[_slot(node, 0)]
+        if _count(index, node) != 1 or entry == 0:
             return
-        if not _is_node(entry) and index.nodes[node]["shift"] > 0:
+        if not _is_node(entry) and _shift(index, node) > 0:
             return  # a block of several granules cannot stand in the head
         index.head[0] = entry
         if _is_node(entry):
-            index.nodes[_node_of(entry)]["parent"] = 0
+            index.words[_node_of(entry) * _WORDS + _PARENT] = 0
         _free_node(index, node)
 
 
 @kernel
 def _delete_empty(index, node):
     """xas_delete_node: free `node` and those above it as long as they are empty."""
-    while index.nodes[node]["count"] == 0:
-        parent = np.int64(index.nodes[node]["parent"]) - 1
-        offset = np.int64(index.nodes[node]["offset"])
+    while _count(index, node) == 0:
+        parent = _parent(index, node) - 1
+        offset = _offset(index, node)
         _free_node(index, node)
         if parent == NONE:
             index.head[0] = 0
             return
-        index.slots[_slot(parent, offset)] = 0
-        index.nodes[parent]["count"] -= 1
+        index.words[_slot(parent, offset)] = 0
+        index.words[parent * _WORDS + _HEADER] -= _ONE_MORE
         node = parent
-    if index.nodes[node]["parent"] == 0:
+    if _parent(index, node) == 0:
         _shrink(index)
 
 
@@ -255,11 +266,11 @@ def erase(index: XArray, granule):
     if node == NONE:
         index.head[0] = 0
         return order
-    offset = granule >> np.int64(index.nodes[node]["shift"]) & 63
+    offset = granule >> _shift(index, node) & 63
     slots = np.int64(1) << (order % 6)
     for slot in range(_slot(node, offset), _slot(node, offset + slots)):
-        index.slots[slot] = 0
-    index.nodes[node]["count"] -= slots
+        index.words[slot] = 0
+    index.words[node * _WORDS + _HEADER] -= slots * _ONE_MORE
     _delete_empty(index, node)
     return order
 
@@ -278,15 +289,15 @@ def split(index, granule, order):
         return whole
     drop(index.descriptors, _word(index, granule))
     node = _holder(index, granule)
-    shift = np.int64(index.nodes[node]["shift"])
+    shift = _shift(index, node)
     offset, slots = granule >> shift & 63, np.int64(1) << (whole % 6)
     if order // 6 == whole // 6:
-        index.nodes[node]["count"] -= slots
+        index.words[node * _WORDS + _HEADER] -= slots * _ONE_MORE
         _put_pieces(index, node, offset, slots, granule, order, kind, owner)
         return whole
     for slot in range(offset, offset + slots):
         child = _take_node(index, shift - 6, slot, node)
-        index.slots[_slot(node, slot)] = _entry_of(child)
+        index.words[_slot(node, slot)] = _entry_of(child)
         first = granule + ((slot - offset) << shift)
         _put_pieces(index, child, 0, 64, first, order, kind, owner)
     return whole
@@ -309,34 +320,34 @@ def check(index: XArray):
         assert index.next[2] == 0, "a tree without a root has no node"
         return
     root = _node_of(index.head[0])
-    assert index.nodes[root]["parent"] == 0
+    assert _parent(index, root) == 0
     node, offset, nodes, count = root, np.int64(0), np.int64(1), np.int64(0)
     while True:  # in address order, down by slots and up by parents
         if offset == 64:
-            assert count == index.nodes[node]["count"] > 0, "a node counts its slots"
-            offset = np.int64(index.nodes[node]["offset"]) + 1
-            node = np.int64(index.nodes[node]["parent"]) - 1
+            assert count == _count(index, node) > 0, "a node counts its slots"
+            offset = _offset(index, node) + 1
+            node = _parent(index, node) - 1
             if node == NONE:
                 break
             count = np.int64(0)
             for slot in range(offset):
-                count += index.slots[_slot(node, slot)] != 0
+                count += index.words[_slot(node, slot)] != 0
             continue
-        entry = index.slots[_slot(node, offset)]
+        entry = index.words[_slot(node, offset)]
         if _is_node(entry):
             child = _node_of(entry)
             nodes += 1
-            assert index.nodes[child]["parent"] == node + 1
-            assert index.nodes[child]["offset"] == offset
-            assert index.nodes[child]["shift"] + 6 == index.nodes[node]["shift"]
+            assert _parent(index, child) == node + 1
+            assert _offset(index, child) == offset
+            assert _shift(index, child) + 6 == _shift(index, node)
             node, offset, count = child, np.int64(0), np.int64(0)
             continue
         if _is_sibling(entry):
-            canonical = index.slots[_slot(node, entry >> 2)]
+            canonical = index.words[_slot(node, entry >> 2)]
             assert canonical != 0, "a sibling names a canonical entry"
             assert canonical & 3 == 0, "which is a block's"
             assert offset > entry >> 2
-            before = index.slots[_slot(node, offset - 1)]
+            before = index.words[_slot(node, offset - 1)]
             assert offset - 1 == entry >> 2 or before == entry, "siblings follow their entry"
         count += entry != 0
         offset += 1

@@ -1,0 +1,233 @@
+"""Keep and share: the session in a file, the view as a picture, the run as one page."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from ..errors import BadTrace
+from ..files import Draft, write
+from ..report.page import html_page
+from ..report.run import Run
+from ..units import MIB, format_size
+from ..views import regions
+from . import saved, words
+from .controls import FASTEST, SPEEDS
+from .parts import button, html, row
+
+if TYPE_CHECKING:
+    from .lab import Dashboard
+
+UPLOAD_BYTES_MAX = 64 * MIB
+PICTURE_BYTES_MAX = 64 * MIB
+_SHARED = (
+    "Files are written beside this notebook. A session holds the ops added by hand, the moment, "
+    "the zoom and the bookmarks, no trace: who opens it needs the trace too. The page opens "
+    "without a server or a network."
+)
+
+
+class Keeping:
+    """The tab of that name."""
+
+    title = "Keep"
+
+    def __init__(self, board: "Dashboard") -> None:
+        self._board = board
+        self.name = widgets.Text(
+            placeholder="name of the file",
+            description="Name",
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="260px", flex="0 0 auto"),
+        )
+        self.save = button("floppy-o", "write the session", "Save session", "130px")
+        self.open = button("folder-open", "open the session of this name", "Open session", "130px")
+        self.png = button("picture-o", "write the figures as a picture", "PNG", "70px")
+        self.svg = button("picture-o", "write the figures as a drawing", "SVG", "70px")
+        self.page = button("file-code-o", "write the run as one HTML page", "HTML page", "110px")
+        self.upload = widgets.FileUpload(
+            accept=".parquet",
+            multiple=False,
+            description="A trace of yours",
+            tooltip=f"a .parquet trace of at most {format_size(UPLOAD_BYTES_MAX)}",
+            layout=widgets.Layout(width="170px", flex="0 0 auto"),
+        )
+        self.told = html(words.lines([_SHARED]), width="100%")
+        first = row(self.name, self.save, self.open, self.png, self.svg, self.page)
+        first.layout.flex_flow = "row wrap"
+        self.root = widgets.VBox([first, row(self.upload), self.told])
+        acts = {
+            self.save: self.save_session,
+            self.open: self.open_session,
+            self.png: lambda: self.ask_picture("png"),
+            self.svg: lambda: self.ask_picture("svg"),
+            self.page: self.write_page,
+        }
+        for pressed, act in acts.items():
+            pressed.on_click(lambda _button, act=act: board._act(act))
+        self.upload.observe(lambda _change: board._act(self.take), "value")
+
+    def opened(self) -> None:
+        """The name follows the trace, made safe for a file."""
+        plain = re.sub(r"[^\w.-]+", "_", self._board._live().trace.name)[:80].strip(".") or "trace"
+        self.name.value = plain
+
+    def moved(self) -> None: ...
+
+    def path(self, suffix: str) -> Path:
+        """Where a file of this name goes: beside the notebook, unless the name has a folder."""
+        name = self.name.value.strip()
+        if not name:
+            raise BadTrace("write a name for the file first")
+        return Path(name if name.endswith(suffix) else name + suffix).expanduser()
+
+    def _done(self, path: Path) -> None:
+        self.told.value = words.lines([f"written: {path}", _SHARED])
+        self._board.say(f"written: {path}")
+
+    # ---- sessions ----
+
+    def view(self) -> dict[str, Any]:
+        """What is looked at, in plain numbers and names."""
+        board, controls = self._board, self._board.controls
+        window = board.window
+        assert window
+        return {
+            "index": board.index,
+            "first": window.first,
+            "columns": window.columns,
+            "granules_per_cell": window.granules_per_cell,
+            "hilbert": window.hilbert,
+            "colouring": controls.colouring.value,
+            "worst": controls.worst.value,
+            "speed": controls.speed.value,
+            "shown": board.names,
+            "difference": board.comparing.difference.value,
+            "selected": board.selected,
+            "range": board.seeker.range,
+            "bookmarks": board.moments.bookmarks,
+            "placed": board.placed,
+            "sort": board.moments.what.value,
+        }
+
+    def save_session(self) -> None:
+        board, path = self._board, self.path(saved.SUFFIX)
+        saved.save(path, board._live(), self.view(), board.log)
+        self._done(path)
+
+    def open_session(self) -> None:
+        self._board.open(self.path(saved.SUFFIX))
+
+    def show(self, found: saved.Saved) -> None:
+        """Look at what a session looked at; what does not fit is left as it is."""
+        board, controls, view = self._board, self._board.controls, found.view
+        board._quiet = True
+        for widget, value in (
+            (controls.colouring, view.get("colouring")),
+            (controls.lie, view.get("hilbert")),
+            (board.moments.what, view.get("sort")),
+        ):
+            offered = (one[1] if isinstance(one, tuple) else one for one in widget.options)
+            if value in list(offered):
+                widget.value = value
+        if view.get("speed") in (*SPEEDS, FASTEST):
+            controls.speed.value = view["speed"]
+        controls.worst.value = view.get("worst") is True
+        for name, box in controls.allocators.items():
+            box.value = name in view.get("shown", []) or not view.get("shown")
+        pairs = {value for _, value in board.comparing.difference.options}
+        pair = tuple(view.get("difference") or ()) or None
+        board.comparing.difference.value = pair if pair in pairs else None
+        board._quiet = False
+        board.log = [*found.log, *board.log]
+        self._look(view)
+
+    def _look(self, view: dict[str, Any]) -> None:
+        board, session = self._board, self._board._live()
+        length = session.length
+        board.moments.bookmarks = [at for at in _whole(view.get("bookmarks")) if 0 <= at <= length]
+        span = _whole(view.get("range"))
+        fits = len(span) == 2 and 0 <= span[0] < span[1]
+        board.seeker.range = (span[0], span[1]) if fits else None
+        board.placed = [
+            (str(name), int(since), int(start), int(size))
+            for name, since, start, size in view.get("placed", [])
+        ]
+        end = board._end_of(session)
+        first, columns, per_cell = (
+            int(view[name]) for name in ("first", "columns", "granules_per_cell")
+        )
+        board.window = regions.window_of(first, columns, per_cell, view["hilbert"] is True, end)
+        chosen = view.get("selected")
+        board.selected = None
+        if chosen and chosen[0] in session.names:
+            board.selected = str(chosen[0]), min(max(int(chosen[1]), 0), end - 1)
+        board._redraw()
+        board.go(int(view["index"]))
+        board._say_log()
+
+    # ---- pictures and pages ----
+
+    def ask_picture(self, form: str) -> None:
+        """Let the page make a picture of the figures; it comes back to `picture`."""
+        self.path(f".{form}")  # a name, before the page is asked
+        self._board.bridge.post({"type": "picture", "form": form}, [])
+        self._board.say(f"the page draws the {form.upper()} ...")
+
+    def picture(self, form: str, made: bytes, error: str) -> None:
+        """What the page has made."""
+        if form not in ("png", "svg"):
+            return
+        if error or not made or len(made) > PICTURE_BYTES_MAX:
+            return self._board.say(f"no {form.upper()}: {error or 'nothing came'}", error=True)
+        path = self.path(f".{form}")
+        draft = Draft(path, binary=True)
+        try:
+            draft.file.write(made)
+            draft.keep()
+        finally:
+            draft.drop()
+        self._done(path)
+
+    def write_page(self) -> None:
+        """The whole run, with maps of several moments, as one page."""
+        board, path = self._board, self.path(".html")
+        run = Run(board._live(), board.comparing.times(), board.measured)
+
+        def work() -> Path:
+            write(path, html_page([run], progress=board._progress))
+            return path
+
+        board._work("writing the page", work, self._done)
+
+    # ---- a trace from elsewhere ----
+
+    def take(self) -> None:
+        """Keep an uploaded trace beside the notebook and open it."""
+        board = self._board
+        if not self.upload.value:
+            return
+        (given,) = self.upload.value
+        content, size = given["content"], len(given["content"])
+        name = re.sub(r"[^\w.-]+", "_", Path(str(given["name"])).name)[-80:]
+        board._quiet = True
+        self.upload.value = ()
+        board._quiet = False
+        if size > UPLOAD_BYTES_MAX:
+            most = format_size(UPLOAD_BYTES_MAX)
+            return board.say(f"{name}: {format_size(size)}, more than {most}: copy it here", True)
+        if not name.endswith(".parquet") or bytes(content[:4]) != b"PAR1":
+            return board.say(f"{name}: no Parquet file; see `potadlab import`", error=True)
+        path = Path(f"uploaded_{name}")
+        draft = Draft(path, binary=True)
+        try:
+            draft.file.write(content)
+            draft.keep()
+        finally:
+            draft.drop()
+        board.open(path)
+
+
+def _whole(found: Any) -> list[int]:
+    return [int(one) for one in found] if isinstance(found, list | tuple) else []
