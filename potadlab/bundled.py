@@ -38,7 +38,7 @@ def memory_maps() -> dict[str, Path]:
 
 def examples() -> dict[str, Path]:
     """Bundled example modules by name: Python to copy and to change."""
-    return {file.stem: file for file in sorted(folder("examples").glob("*.py"))}
+    return {file.stem: file for file in sorted((folder("notebooks") / "examples").glob("*.py"))}
 
 
 def notebooks() -> dict[str, Path]:

@@ -74,7 +74,7 @@ def test_a_registered_kind_is_one_of_the_table():
     assert KIND["mybuf"] == before == len(KINDS) - 1
     assert KINDS[before] is kind
     assert (kind.record_bytes, kind.movable, kind.failure) == (360, True, "driver")
-    assert facts()[before].tolist() == (360, 1)
+    assert facts()[before].tolist() == (360, 1, 1)  # movable: of the migratetype of that name
 
 
 def test_a_cell_run_twice_replaces_callback_and_looks():
