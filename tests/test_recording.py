@@ -180,7 +180,7 @@ def test_loss_is_counted_and_told(place, tmp_path, monkeypatch):
         found = record(tmp_path / "made.parquet", command=command, buffer_bytes=64 << 10)
     assert found.counts["lost_events"] > 0
     assert Trace.read(found.path).counts["lost_events"] == found.counts["lost_events"]
-        assert any("events lost" in said for said in found.words())
+    assert any("events lost" in said for said in found.words())
 
 
 def test_ctrl_c_ends_a_recording_well(place, tmp_path):
