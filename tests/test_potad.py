@@ -473,3 +473,12 @@ def test_a_block_says_what_it_is(potad):
     assert "largest free block 32 KiB" in repr(potad)
     assert potad.lookup(block.start).handle == block.handle != NONE
     assert np.array_equal(potad.in_service(), [[0, 16]])
+
+
+def test_what_a_refusal_drained_is_kept_for_the_replay():
+    potad = pl.Potad(pl.Space.ram("64KiB"), caches="on")
+    potad.release(potad.allocate("4KiB"))
+    with pytest.raises(pl.OutOfSpace):
+        [potad.allocate("64KiB") for _ in range(2)]
+    assert [int(op["verb"]) for op in potad.trace().ops][-1] == Verb.DRAIN
+    potad.check()

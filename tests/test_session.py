@@ -315,7 +315,7 @@ def test_an_allocator_named_twice_is_replayed_once():
 
 def test_an_allocator_that_is_not_there():
     for names in (["potad", "slob"], []):
-        with pytest.raises(UnknownName, match="potad, buddy, recorded"):
+        with pytest.raises(UnknownName, match="choose among potad, buddy"):
             Session(small_trace(), names)
 
 

@@ -62,6 +62,8 @@ class Allocator:
         _check_by(fails_as)
         self._chosen = chosen(spec)
         self.order_max = self._chosen.order_max
+        told = self._chosen.words
+        self._caches = "on" in (told.get("caches"), told.get("pcp"))
         zones = np.array([(zone.start, zone.end) for zone in space.zones], np.int64)
         served = np.array(space.in_service, np.int64).reshape(-1, 2)
         try:
@@ -453,8 +455,20 @@ class Allocator:
             for move in moves[:moved]:
                 self._at[int(move["to"])] = self._at.pop(int(move["granule"]))
             self._note(ops[0], events[0])
+        elif events[0]["outcome"] == Outcome.REFUSED and self._caches:
+            self._keep_drained(op)
         self._remember(words, done)
         return events[0], moves[:moved]
+
+    def _keep_drained(self, refused: np.void) -> None:
+        """What is refused leaves one trace: the front caches were given back for it on the way."""
+        ops, none = np.zeros(1, OP), np.zeros(0, MOVE)
+        ops[0] = refused
+        ops[0]["verb"], ops[0]["owner"], ops[0]["handle"] = Verb.DRAIN, NONE, NONE
+        ops[0]["flags"], ops[0]["time_ns"] = Flag.BY_HAND, len(self._ops)
+        events, groups = np.zeros(1, EVENT), np.zeros(1, np.uint8)
+        replay(self._state, ops, groups, self._where, events, none, self._served, self._zones)
+        self._ops.append(ops[0])
 
     def _note(self, op: np.void, event: np.void) -> None:
         """Keep the books: which block begins where, and by which handle it goes."""
