@@ -110,7 +110,9 @@ def assert_same(ours, told) -> None:
 
 def test_a_command_is_recorded_with_the_memory_before_and_after(place, tmp_path):
     target = tmp_path / "made.parquet"
-    found = record(target, command=touch(64), owners=True, names=True)
+    # what it wrote stays in the page cache: of an idle machine little else would be live at the end
+    both = ["sh", "-c", '"$@"; head -c 4M /dev/zero >"$0"', str(tmp_path / "kept"), *touch(64)]
+    found = record(target, command=both, owners=True, names=True)
     assert (found.exit_code, found.counts["lost_events"]) == (0, 0)
     assert not instances(place)
     trace = Trace.read(target)
@@ -139,7 +141,7 @@ def ends_apart(table, found) -> dict[str, float]:
     ):
         last.update(dict.fromkeys(range(pfn, pfn + (1 << order)), op))
     live = [frame for frame, op in last.items() if op == 0]
-    assert len(live) > 20  # an idle machine names few
+    assert len(live) > 100
     return {"live, but buddy": sum(kinds[frame] == 1 for frame in live) / len(live)}
 
 
