@@ -684,7 +684,7 @@ def test_a_slow_pipe_is_known_by_its_first_bytes_too(tmp_path):
         (["/proc/self/mem", "made.parquet"], 1, "/proc/self/mem: cannot be read"),
         ([".", "made.parquet"], 1, ".: is a directory"),
         (["in.txt", "in.txt"], 1, "in.txt: is also read"),
-        (["in.txt", "nowhere/made.parquet"], 1, "nowhere/made.parquet: cannot be written"),
+        (["in.txt", "nowhere/made.parquet"], 1, "there is no folder nowhere: make it first"),
         (["in.txt", "."], 1, ".: is a folder"),
         (["in.txt", "made.parquet", "--page", "5000"], 2, "--page is a power of two"),
         (["in.txt", "made.parquet", "--kinds", "none.toml"], 1, "none.toml: cannot be read"),
