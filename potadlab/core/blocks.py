@@ -533,6 +533,7 @@ def _give_run(state, stack):
     if mask == np.uint64(0):
         return np.int64(0)
     granule = np.int64(state.stacks[np.uint64(stack) + _RUN]) << 6
+    granule += trailing_zeros(mask)  # a zone may end within the word
     if order < SMALL_ORDERS:
         _give_word(state, granule, mask, order)
     else:
