@@ -540,12 +540,12 @@ def _check_pcp(state, zone, number):
 
 @kernel
 def _check_area(state):
-    """A bit stands for claimed memory, which is live."""
+    """What is claimed is live."""
     own = state.area[0]
-    for bit in range(own["granules"] >> own["bit_order"]):
-        granule = own["base"] + (np.int64(bit) << own["bit_order"])
+    for at in range(own["granules"]):
+        granule = own["base"] + at
         assert type_of(state, granule) == CMA
-        if state.bits[bit] != 0:
+        if state.claimed[at] != 0:
             head = pages.head_of(state.pages, granule)
             assert pages.use_of(state.pages, head) == LIVE
 
