@@ -404,6 +404,8 @@ def _claim_from_area(state, granules, align_order, kind, owner, moves):
     if state.counts[ONLINE] == 0:
         _bring_online(state, np.int64(0))
     order, steps, bit = trailing_zeros(np.uint64(granules)), np.int64(0), np.int64(0)
+    if state.area[0]["granules"] == 0:  # there was no room for it
+        return np.int64(NONE), steps, order, np.int64(0)
     percpu.drain_all(state)
     while True:
         bit, start = cma.find(state, granules, align_order, bit)
