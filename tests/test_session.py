@@ -364,6 +364,9 @@ def test_what_cannot_be_replayed_says_why():
             Session(trace, names, space=Space.ram("256KiB"))
     with pytest.raises(BadSpace, match=r"small: at its peak the trace holds 36 KiB.*16 KiB"):
         Session(trace, ["potad"], space=Space.ram("16KiB"))
+    with pytest.raises(BadSpace, match=r"36 KiB.*more than the space of 32 KiB"):
+        Session(trace, ["potad"], space=Space.ram("32KiB"))
+    assert Session(trace, ["potad"], space=space_of([(0, 9)], (0, 9))).length == 8, "36 KiB do"
     with pytest.raises(BadSpace, match=r"granule 512 B: the trace small counts 4 KiB"):
         Session(trace, ["potad"], space=Space.ram("256KiB", granule=512))
 

@@ -138,10 +138,6 @@ def _bring_online(state, cpu):
         cma.declare(state)
     state.counts[ONLINE] = cpu + 1
     measure_zones(state)
-    for zone in range(len(state.zones)):
-        for other in range(min(cpu + 1, state.cpus)):
-            pcp = state.pcps[zone * state.cpus + other]
-            pcp["high"] = max(np.int64(pcp["high"]), np.int64(state.zones[zone]["high_min"]))
 
 
 @kernel

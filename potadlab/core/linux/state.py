@@ -157,7 +157,8 @@ def measure_zones(state):
 
     init_per_zone_wmark_min and khugepaged's set_recommended_min_freepages, __setup_per_zone_wmarks
     (watermark_scale_factor 10), setup_per_zone_lowmem_reserve (ratio 256), zone_batchsize,
-    zone_highsize (high_min from the low watermark, high_max an eighth).
+    zone_highsize (high_min from the low watermark, high_max an eighth); nr_pcp_high holds `high` of
+    the CPUs seen between the two.
     """
     total, populated = np.int64(0), np.int64(0)
     for zone in range(len(state.zones)):
@@ -180,6 +181,10 @@ def measure_zones(state):
         zone["batch"] = batch
         zone["high_min"] = max(low // cpus, batch * 4)
         zone["high_max"] = max(managed // HIGH_FRACTION // cpus, batch * 4)
+        for cpu in range(min(state.counts[ONLINE], state.cpus)):
+            pcp = state.pcps[number * state.cpus + cpu]
+            high = max(np.int64(pcp["high"]), np.int64(zone["high_min"]))
+            pcp["high"] = min(high, np.int64(zone["high_max"]))
 
 
 @kernel
