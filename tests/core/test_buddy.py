@@ -318,7 +318,7 @@ def test_freed_high_orders_go_back_at_once():
 
 
 def test_less_than_a_batch_of_high_orders_stays():
-    """PCPF_FREE_HIGH_BATCH: however much was freed before, a list below a batch keeps what it has."""
+    """PCPF_FREE_HIGH_BATCH: however much was freed before, less than a batch is kept."""
     state = made(1 << 20, migratetypes=0)
     taken = [ask(state, 3) for _ in range(64)]
     interface.drain(state)
