@@ -74,6 +74,7 @@ class Claimed:
     chunk_bytes: int
     steps: list[Step]
     words: str
+    ranges: int = 0  # tried in place of steps, one after the other (CMA); 255: or more
 
 
 @dataclass(frozen=True)
@@ -253,9 +254,10 @@ class Session:
         outcome, tried = Outcome(int(event["outcome"])), int(event["steps"])
         order = (granules & -granules).bit_length() - 1
         done = outcome == Outcome.DONE
+        by_range = chosen(name).allocator.claims_ranges
         steps = [
             Step(granules >> (order - i), unit << (order - i), done and i == tried - 1)
-            for i in range(tried)
+            for i in range(0 if by_range else tried)
         ]
         return Claimed(
             allocator=name,
@@ -265,6 +267,7 @@ class Session:
             chunk_bytes=unit << int(event["order"]),
             steps=steps,
             words=_claim_words(name, outcome),
+            ranges=tried if by_range else 0,
         )
 
     # ---- against the truth ----
