@@ -329,6 +329,20 @@ def test_freed_high_orders_go_back_at_once():
     assert state.pcps[0]["count"] == 0
 
 
+def test_less_than_a_batch_of_high_orders_stays():
+    """PCPF_FREE_HIGH_BATCH: however much was freed before, less than a batch is kept."""
+    state = made(1 << 20, migratetypes=0)
+    taken = [ask(state, 3) for _ in range(64)]
+    interface.drain(state)
+    pcp = state.pcps[0]
+    pcp["free_count"] = 1000
+    for granule in taken[:7]:
+        interface.release(state, granule, 0)
+    assert pcp["count"] == 56
+    interface.release(state, taken[7], 0)
+    assert pcp["count"] == 0, "64 are a batch of 63"
+
+
 def test_a_page_goes_back_to_the_type_that_its_pageblock_has():
     state = made(1024)
     page = ask(state, 0, PTDESC)
