@@ -367,7 +367,7 @@ def _claim_words(name: str, outcome: Outcome) -> str:
     return allocator.claim_untried if outcome == Outcome.IGNORED else allocator.claim_refused
 
 
-def _check_memory(space: Space, names: list[str]) -> None:
+def check_memory(space: Space, names: Sequence[str]) -> None:
     """Raises BadSpace where the tables of struct page would not fit this machine's memory.
 
     Every free block of MAX_PAGE_ORDER touches a page of them, and a quarter of one of the census.
@@ -398,7 +398,7 @@ def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> 
     if space.granule_bytes != trace.granule_bytes:
         have, want = format_size(space.granule_bytes), format_size(trace.granule_bytes)
         raise BadSpace(f"granule {have}: the trace {trace.name} counts {want}; take that")
-    _check_memory(space, names)
+    check_memory(space, names)
     if not custom:
         return
     if any(chosen(name).allocator.needs_record for name in names):

@@ -183,6 +183,22 @@ def test_a_pinned_block_waits_for_its_last_pin(any_one):
     assert any_one.lookup(block.start) is None
 
 
+def test_what_moves_keeps_what_its_descriptor_says(potad):
+    block = potad.allocate("8KiB", "anon", "me")
+    potad.mark(block, 3)
+    potad.lookup(block).body[:] = 9
+    moved = potad.migrate(block)
+    found = potad.lookup(moved.to)
+    assert (found.start, found.owner, found.state, found.handle) == (
+        moved.to,
+        "me",
+        3,
+        block.handle,
+    )
+    assert (found.body == 9).all()
+    assert potad.lookup(moved.start) is None
+
+
 def test_pins_are_counted_on_the_descriptor(potad):
     block = potad.allocate("8KiB", "anon", "me")
     potad.pin(block)

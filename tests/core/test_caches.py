@@ -124,6 +124,15 @@ def test_half_a_chunk_is_enough_to_change_its_group(free, changed):
     assert state.counts.tolist() == [1, changed]
 
 
+def test_the_largest_free_block_of_another_group_is_stolen():
+    state = potad(2 * CHUNK, caches=0, groups=3)
+    mine = [allocate(state, group=1 + place // CHUNK) for place in range(2 * CHUNK)]
+    assert mine == list(range(2 * CHUNK))
+    for granule in (*range(8), *range(CHUNK, CHUNK + 16)):
+        interface.release(state, granule, 0)
+    assert allocate(state, group=3) == CHUNK, "16 in a row, where group 1 has 8"
+
+
 def test_tight_breaks_the_smaller_free_block():
     granules = 1 << 14  # children of 4096 at the top
     ways = ("lowest", "tightest")
