@@ -98,7 +98,8 @@ def claimed(asked: str, found: list[Claimed]) -> list[str]:
         )
         if one.ranges:
             more = " or more" if one.ranges == TRIES_MAX else ""
-            steps = f"{one.ranges}{more} ranges of {format_size(one.size_bytes)}"
+            ranges = "range" if one.ranges == 1 else "ranges"
+            steps = f"{one.ranges}{more} {ranges} of {format_size(one.size_bytes)}"
         tried = f"; tried {steps}" if steps and one.outcome != Outcome.IGNORED else ""
         rows.append(f"  {one.allocator}: {one.words}{place}{tried}")
     return rows

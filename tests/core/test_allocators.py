@@ -436,6 +436,21 @@ def _next_free(granule, taken):
     return next((g for g in range(granule, granule + 16) if g not in taken and g != granule + 5), 0)
 
 
+def test_a_block_moves_again_once_its_last_failed_granule_is_back():
+    """One of two in words of their own is not enough."""
+    state = POTAD(np.array([(0, 1024)]), facts(), caches=0)
+    interface.add(state, 0, 1024)
+    start = int(interface.allocate(state, 8, KIND["anon"], 0, NONE, 0, 0))
+    for granule in (start + 70, start + 200):
+        assert interface.fail(state, granule) == Outcome.POISONED_LIVE
+    for back in (start + 200, start + 70):
+        assert interface.migrate(state, start)[1] == Outcome.UNMOVABLE
+        assert interface.unpoison(state, back) == Outcome.POISONED_LIVE
+    to, outcome = interface.migrate(state, start)
+    assert (int(to), outcome) == (256, Outcome.DONE)
+    interface.check(state)
+
+
 def test_potad_hands_out_any_power_of_two():
     state = ALLOCATORS["potad"].new(np.array([(0, 3 << 29)]), facts())
     interface.add(state, 0, 3 << 29)  # 1.5 TiB of 1 KiB granules
