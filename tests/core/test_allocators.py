@@ -451,6 +451,17 @@ def test_a_block_moves_again_once_its_last_failed_granule_is_back():
     interface.check(state)
 
 
+def test_of_a_block_that_is_cut_only_the_piece_that_failed_stays():
+    state = POTAD(np.array([(0, 64)]), facts(), caches=0)
+    interface.add(state, 0, 64)
+    assert interface.allocate(state, 2, KIND["anon"], 0, NONE, 0, 0) == 0
+    assert interface.fail(state, 1) == Outcome.POISONED_LIVE
+    assert interface.split(state, 0, 0) == 2
+    found = [int(interface.migrate(state, piece)[1]) for piece in range(4)]
+    assert found == [Outcome.DONE, Outcome.UNMOVABLE, Outcome.DONE, Outcome.DONE]
+    interface.check(state)
+
+
 def test_potad_hands_out_any_power_of_two():
     state = ALLOCATORS["potad"].new(np.array([(0, 3 << 29)]), facts())
     interface.add(state, 0, 3 << 29)  # 1.5 TiB of 1 KiB granules
