@@ -72,6 +72,18 @@ def test_the_caches_are_drained_before_anything_is_refused():
     interface.check(state)
 
 
+def test_of_more_than_a_cache_holds_the_oldest_go_and_the_newest_come_back_first():
+    state = potad(4096, caches=1)
+    taken = [allocate(state) for _ in range(1024)]
+    for granule in taken:
+        assert interface.release(state, granule, 0) == 0
+    interface.check(state)
+    assert [allocate(state) for _ in range(200)] == taken[:-201:-1]
+    interface.check(state)
+    rest = [allocate(state) for _ in range(4096 - 200)]
+    assert sorted(rest + taken[-200:]) == list(range(4096))
+
+
 def test_a_granule_that_fails_in_a_cache_never_comes_back():
     state = potad(1024, caches=1)
     granule = allocate(state, order=2)
