@@ -96,8 +96,8 @@ def measure(
     out.  Every lookup sees the same addresses; they alternate, `ROUNDS` times, in an order shuffled
     by `seed`.  `updates`: inserts and erasures are timed too, `kind_order`: lookups of kind and
     order alone.  All memory is asked to be in huge pages, as Linux maps its own; times are of the
-    processor, not of the clock.  Empty for no blocks.  Raises UnknownName for a lookup that is not
-    there.
+    processor, not of the clock, but for those of batches: a few have another's work in them.  Empty
+    for no blocks.  Raises UnknownName for a lookup that is not there.
     """
     for name in lookups:
         if name not in LOOKUPS:

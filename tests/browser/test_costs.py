@@ -39,10 +39,16 @@ def see(page: Page, selector: str, name: str) -> None:
 
 
 def click_map(page: Page) -> None:
-    """Click on memory in use, wherever the page was scrolled to."""
+    """Click on the largest block of potad, wherever the page was scrolled to."""
     page.page.locator(".potadlab-figures").scroll_into_view_if_needed()
     page.page.evaluate("document.querySelector('.potadlab-figures').scrollIntoView()")
-    page.page.mouse.click(*page.map_point("potad", 0.4, 0.05))
+    page.run(
+        "from potadlab.views import regions\n"
+        "live = dashboard.session.runs['potad'].live(dashboard.index)\n"
+        "block = live[np.argmax(live['order'])]"
+    )
+    x, y = page.python("regions.place(dashboard.window, int(block['granule']))")
+    page.page.mouse.click(*page.point("map potad", x, y))
 
 
 def says(page: Page, selector: str, pattern: str) -> str:
@@ -119,6 +125,7 @@ def test_a_click_on_any_byte_lights_up_its_lookup_in_three_structures(page):
     click_map(page)
     page.until("dashboard.selected")
     granule = page.python("dashboard.selected[1]")
+    assert len(page.columns("dashboard.stage.canvas.shapes['potad']")["xs"]) == 1  # outlined
     text = says(page, ".potadlab-cards", "answers: ")
     for name in ("memmap", "maple", "heads"):
         assert name in text
@@ -127,6 +134,7 @@ def test_a_click_on_any_byte_lights_up_its_lookup_in_three_structures(page):
         f" dashboard.looking._filled[1].at({granule}).items()]"
     )
     assert len({start for _, start, _ in answers}) == 1
+    assert answers[0][1] >= 0
     for name, _, many in answers:
         assert re.search(rf"{name} {many} line", text)
     cells = page.page.locator(".potadlab-cards:visible .potadlab-line")
