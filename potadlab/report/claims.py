@@ -5,12 +5,12 @@ from typing import Any
 from ..claiming import TRIES_MAX, Answer
 from ..traces import Trace
 from ..units import format_size
-from . import table
+from .sheet import Rows, Sheet
 
 _SHOWN = 6  # of many ranges in vain, so many first ones and the last
 
 
-def claim_rows(answers: list[Answer]) -> table.Rows:
+def claim_rows(answers: list[Answer]) -> Rows:
     """A row per step; a long search is cut in its middle, and says so."""
     heads = ["allocator", "may move", "step", "asked for", "at", "came of it"]
     rows = []
@@ -61,4 +61,4 @@ def claim_table(
         if area
         else "cma: there is no room for its area."
     )
-    return table.table_of(title, claim_rows(answers), caption)
+    return Sheet(title, claim_rows(answers), caption, turns=False)
