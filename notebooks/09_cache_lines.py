@@ -29,8 +29,8 @@ lines
 
 # %% [markdown]
 # Memory is empty above, so the first press fills a per-CPU list, or POTAD's front cache, and is
-# dear; ask *100 times* and the mean settles. Release *the last* and ask again: the same lines, still
-# warm.
+# dear; ask *100 times* and the mean settles. Release *the last* and ask again: the same lines,
+# still warm.
 #
 # The same from the middle of a recorded trace, where memory is in use:
 
