@@ -643,12 +643,16 @@ def test_a_claim_tells_its_steps_and_only_those_that_were_tried():
         Claimed("potad", Outcome.DONE, 1 << 20, size, size // 2, steps, "found"),
         Claimed("buddy", Outcome.IGNORED, None, size, 4096, steps[:1], "not tried: too large"),
         Claimed("recorded", Outcome.IGNORED, None, size, 4096, [], "a record cannot"),
+        Claimed("cma", Outcome.DONE, 2 << 20, size, size, [], "found", ranges=3),
+        Claimed("cma:tails=off", Outcome.REFUSED, None, size, size, [], "given up", ranges=255),
     ]
     assert words.claimed("8 MiB at 1 MiB", found) == [
         "claim of 8 MiB at 1 MiB:",
         "  potad: found at 0x100000; tried 1 x 8 MiB: no; 2 x 4 MiB: found",
         "  buddy: not tried: too large",
         "  recorded: cannot answer, it is a recording",
+        "  cma: found at 0x200000; tried 3 ranges of 8 MiB",
+        "  cma:tails=off: given up; tried 255 or more ranges of 8 MiB",
     ]
 
 

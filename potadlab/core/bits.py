@@ -11,7 +11,6 @@ from numba.core import types
 
 from ._jit import inlined, kernel, machine
 
-WORD_BITS = 64
 ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 # bit i is set where an aligned run of 2, 4, 8, 16, 32 bits may begin
 _STARTS = np.array(

@@ -30,7 +30,10 @@ from . import links, saved, words
 from .canvas import POISON_COLOUR, STRIP, Canvas
 from .comparing import SHOWN_MAX, Comparing
 from .controls import FASTEST, FASTEST_PICTURES, OWN_FILE, SLIDER_STEPS, Controls
+from .counting import Counting
+from .describing import Describing
 from .keeping import Keeping, window_of
+from .looking import Looking
 from .maps import Mark, Shape
 from .moments import Moments
 from .painter import Painter, end_of_service
@@ -114,7 +117,10 @@ class Dashboard(Panel):
         finding = (*self.seeker.widgets, *self.moments.widgets)
         self.comparing = Comparing(self)
         self.keeping = Keeping(self)
-        self.parts: tuple[Part, ...] = (self.comparing, self.keeping)
+        self.describing, self.looking = Describing(self), Looking(self)
+        self.counting = Counting(self)
+        cost = (self.describing, self.looking, self.counting)
+        self.parts: tuple[Part, ...] = (self.comparing, *cost, self.keeping)
         tabs = [(part.title, part.root) for part in self.parts]
         self.root = self.controls.layout(finding, tabs, self.bridge)
         self._connect()
@@ -339,6 +345,7 @@ class Dashboard(Panel):
         if self.stage.canvas:
             self._canvas().dress(self.light)
             self._say_legend()
+            self._say_part()
 
     def frame_stats(self, over_s: float = 1e9) -> dict[str, float]:
         """Frames sent and shown, fps and lag in ms: of all, or of the last `over_s` seconds."""

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from ..claiming import TRIES_MAX
 from ..core.layout import Outcome
 from ..session import Claimed, Descriptor, Told
 from ..units import format_size
@@ -95,6 +96,10 @@ def claimed(asked: str, found: list[Claimed]) -> list[str]:
             f"{step.chunks} x {format_size(step.chunk_bytes)}: {'found' if step.found else 'no'}"
             for step in one.steps
         )
+        if one.ranges:
+            more = " or more" if one.ranges == TRIES_MAX else ""
+            ranges = "range" if one.ranges == 1 else "ranges"
+            steps = f"{one.ranges}{more} {ranges} of {format_size(one.size_bytes)}"
         tried = f"; tried {steps}" if steps and one.outcome != Outcome.IGNORED else ""
         rows.append(f"  {one.allocator}: {one.words}{place}{tried}")
     return rows

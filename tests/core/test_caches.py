@@ -1,6 +1,7 @@
 """POTAD's front caches and groups, by hand: which block comes back, and where it lies."""
 
 import numpy as np
+import pytest
 
 from potadlab.core import blocks, interface
 from potadlab.core.allocators import ALLOCATORS
@@ -49,6 +50,15 @@ def test_a_cached_block_keeps_its_record_for_its_kind():
     assert int(state.heads.arenas[FOLIO]["live"]) == 0, "another kind gives the record back"
 
 
+def test_what_a_block_was_marked_with_does_not_come_back():
+    state = potad(4096, caches=1)
+    granule = allocate(state)
+    state.heads.slots[granule]["state"] = 5
+    interface.release(state, granule, 0)
+    assert allocate(state) == granule
+    assert int(state.heads.slots[granule]["state"]) == 0
+
+
 def test_the_caches_are_drained_before_anything_is_refused():
     state = potad(1024, caches=4)
     taken = [allocate(state, cpu=i % 4) for i in range(1024)]
@@ -60,6 +70,18 @@ def test_the_caches_are_drained_before_anything_is_refused():
         "a claim sees them too"
     )
     interface.check(state)
+
+
+def test_of_more_than_a_cache_holds_the_oldest_go_and_the_newest_come_back_first():
+    state = potad(4096, caches=1)
+    taken = [allocate(state) for _ in range(1024)]
+    for granule in taken:
+        assert interface.release(state, granule, 0) == 0
+    interface.check(state)
+    assert [allocate(state) for _ in range(200)] == taken[:-201:-1]
+    interface.check(state)
+    rest = [allocate(state) for _ in range(4096 - 200)]
+    assert sorted(rest + taken[-200:]) == list(range(4096))
 
 
 def test_a_granule_that_fails_in_a_cache_never_comes_back():
@@ -101,6 +123,26 @@ def test_a_group_without_room_steals_and_a_half_free_chunk_changes_group():
     allocate(state, group=1)
     assert state.counts.tolist() == [2, 1], "less than half was free: stolen, the group stays"
     interface.check(state)
+
+
+@pytest.mark.parametrize(("free", "changed"), [(CHUNK // 2 - 1, 0), (CHUNK // 2, 1)])
+def test_half_a_chunk_is_enough_to_change_its_group(free, changed):
+    state = potad(CHUNK, caches=0, groups=2)
+    for _ in range(CHUNK):
+        allocate(state, group=1)
+    for granule in range(free):
+        interface.release(state, granule, 0)
+    assert allocate(state, group=2) == 0
+    assert state.counts.tolist() == [1, changed]
+
+
+def test_the_largest_free_block_of_another_group_is_stolen():
+    state = potad(2 * CHUNK, caches=0, groups=3)
+    mine = [allocate(state, group=1 + place // CHUNK) for place in range(2 * CHUNK)]
+    assert mine == list(range(2 * CHUNK))
+    for granule in (*range(8), *range(CHUNK, CHUNK + 16)):
+        interface.release(state, granule, 0)
+    assert allocate(state, group=3) == CHUNK, "16 in a row, where group 1 has 8"
 
 
 def test_tight_breaks_the_smaller_free_block():

@@ -34,6 +34,7 @@ class Allocator:
     order_max: int | None = None  # to which it merges free memory
     needs_record: bool = False  # it is at home in the recorded machine's memory only
     claims_move: bool = False  # a claim may move what is in its way
+    claims_ranges: bool = False  # a step of a claim is a range that was tried
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
     cpus: str = ""  # the option that says how many CPUs have something of their own
@@ -188,8 +189,9 @@ ALLOCATORS = {
             "migratetypes": {"on": 1},
         },
         order_max=ORDER_MAX,
+        claims_ranges=True,
         claim_refused="given up: each range of the area is claimed, or holds what cannot move",
-        claim_untried="not tried: there is no area",
+        claim_untried="not tried: there is no room for the area",
         cpus="pcp",
         guards=_BUDDY_GUARDS,
         uncounted=_BUDDY_UNCOUNTED,
