@@ -278,8 +278,9 @@ class Failing:
             live = board.session.runs[name].live(board.index)
             kept = int(np.count_nonzero(_held(live, found)))
             lines.append(
-                f"failed now in {name}: {words.many(len(found), 'granule')}, {format_size(len(found) * unit)}, "
-                f"{kept:,} of them still in live blocks: {listed}{more}"
+                f"failed now in {name}: {words.many(len(found), 'granule')}, "
+                f"{format_size(len(found) * unit)}, {kept:,} of them still in live blocks: "
+                f"{listed}{more}"
             )
         return lines or ["no memory has failed by now"]
 
