@@ -6,7 +6,7 @@ import pytest
 from potadlab.core import blocks, interface
 from potadlab.core.allocators import ALLOCATORS
 from potadlab.core.layout import BLOCK, MOVE, NONE, PUT_OFF, Outcome
-from potadlab.core.lookups.heads import MAGAZINE, live_records, locate
+from potadlab.core.lookups.heads import MAGAZINE, live_records, locate, record_at
 from potadlab.kinds import KIND, facts
 
 FOLIO, KERNEL = KIND["folio"], KIND["kernel"]
@@ -138,6 +138,19 @@ def test_a_cache_holds_so_many_and_no_more(order, most):
         count = int(state.stacks[stack])  # in the upper end, and 256 times those below
         held.append(count % 256 + count // 256)
     assert max(held) == most
+    interface.check(state)
+
+
+def test_no_two_blocks_have_the_same_record_whatever_went_through_a_magazine():
+    state = potad(4096, caches=1)
+    for kind in (FOLIO, KERNEL, FOLIO):
+        taken = [allocate(state, kind=kind) for _ in range(5 * MAGAZINE)]
+        if kind == FOLIO:
+            entries = [state.heads.slots[granule]["entry"] for granule in taken]
+            assert len({int(record_at(state.heads, entry)) for entry in entries}) == len(taken)
+            assert live_records(state.heads)[FOLIO] == len(taken)
+        for granule in taken:
+            interface.release(state, granule, 0)
     interface.check(state)
 
 
