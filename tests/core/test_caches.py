@@ -5,8 +5,8 @@ import pytest
 
 from potadlab.core import blocks, interface
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.layout import MOVE, NONE, PUT_OFF, Outcome
-from potadlab.core.lookups.heads import locate
+from potadlab.core.layout import BLOCK, MOVE, NONE, PUT_OFF, Outcome
+from potadlab.core.lookups.heads import MAGAZINE, live_records, locate
 from potadlab.kinds import KIND, facts
 
 FOLIO, KERNEL = KIND["folio"], KIND["kernel"]
@@ -47,7 +47,64 @@ def test_a_cached_block_keeps_its_record_for_its_kind():
     interface.release(state, granule, 0)
     assert allocate(state, kind=KERNEL) == granule
     assert tuple(locate(state.heads, granule)) == (granule, 0, KERNEL, 7)
-    assert int(state.heads.arenas[FOLIO]["live"]) == 0, "another kind gives the record back"
+    assert live_records(state.heads)[FOLIO] == 0, "another kind gives the record back"
+
+
+def test_a_run_waits_without_slots_and_is_free_to_all_who_ask():
+    state = potad(128, caches=1)
+    assert [allocate(state, order=1) for _ in range(2)] == [0, 2], "the lowest first"
+    assert int(state.heads.starts[0]).bit_count() == 32, "the word came from the tree as one"
+    assert np.flatnonzero(state.heads.slots["entry"][:128]).tolist() == [0, 2]
+    for granule in (4, 5):
+        assert locate(state.heads, granule)[0] == NONE
+        assert interface.release(state, granule, 0) == NONE
+        assert interface.pin(state, granule) == Outcome.ABSENT
+        assert interface.migrate(state, granule) == (NONE, Outcome.ABSENT)
+        assert interface.split(state, granule, 0) == NONE
+        assert blocks.is_cached(state, granule)
+    assert not any(blocks.is_cached(state, granule) for granule in (0, 3, 64))
+    out = np.zeros(9, BLOCK)
+    assert blocks.list_live(state, 0, 128, out) == 2
+    interface.check(state)
+    assert interface.drain(state) == 30
+    assert int(state.heads.starts[0]).bit_count() == 2
+    assert allocate(state, order=6) == 64
+    interface.check(state)
+
+
+def test_a_granule_of_a_run_that_fails_is_found_there():
+    state = potad(128, caches=1)
+    allocate(state, order=1)
+    assert interface.fail(state, 5) == Outcome.POISONED_FREE
+    interface.check(state)
+    assert 4 not in {allocate(state, order=1) for _ in range(62)}
+    assert allocate(state, order=1) == NONE
+
+
+def test_what_lies_in_a_magazine_of_another_cpu_is_nobodys_loss():
+    """A thousand blocks of a kind find a record each, whatever the CPUs keep for later."""
+    state = potad(1024, caches=2)
+    for cpu in (0, 1):
+        assert interface.release(state, allocate(state, cpu=cpu), cpu) == 0
+        assert allocate(state, kind=KERNEL, cpu=cpu) != NONE, "its record stays in the magazine"
+    assert live_records(state.heads).sum() == 0
+    taken = [allocate(state, cpu=1) for _ in range(1022)]
+    assert NONE not in taken
+    assert live_records(state.heads)[FOLIO] == 1022
+    numbers = {int(state.heads.slots["entry"][granule]) >> 32 for granule in taken}
+    assert len(numbers) == 1022, "no record is two blocks'"
+
+
+def test_records_of_changing_kinds_go_round_in_the_magazines():
+    state = potad(1024, caches=1)
+    kinds = (FOLIO, KERNEL, KIND["anon"], KIND["slab"])
+    for turn in range(200):
+        granules = [allocate(state, kind=kinds[(turn + i) % 4]) for i in range(20)]
+        for granule in granules:
+            interface.release(state, granule, 0)
+    held = [int(arena["fresh"]) for arena in state.heads.arenas[list(kinds)]]
+    assert max(held) <= 20 + 2 * MAGAZINE, "they are used again"
+    interface.check(state)
 
 
 def test_what_a_block_was_marked_with_does_not_come_back():
