@@ -1,0 +1,155 @@
+"""Failures and claims, in the real JupyterLab: the notebook that is made for a stage."""
+
+import re
+
+import pytest
+from pages import Page, keep, opened
+
+from potadlab.bundled import notebook
+
+WAIT_MS = 600_000  # rare verbs are compiled at the first failure and the first claim
+
+
+def setup() -> str:
+    """The first cell of the notebook."""
+    text = notebook("10_on_stage").with_suffix(".py").read_text("utf-8")
+    cells = [cell for cell in re.split(r"(?m)^# %%.*$", text) if "import potadlab" in cell]
+    return cells[0].strip()
+
+
+@pytest.fixture(scope="module")
+def page(lab, browser):
+    shown = opened(lab, browser, "stage", setup())
+    shown.page.set_default_timeout(WAIT_MS)
+    shown.says("ready to play")
+    shown.run("dashboard = stage; stage.go(stage.session.length)")
+    shown.until("stage.stage.settled")
+    yield shown
+    keep(shown, "stage_last")
+    shown.page.close()
+
+
+def tab(page: Page, title: str) -> None:
+    page.page.get_by_role("tab", name=title, exact=True).click()
+
+
+def press(page: Page, text: str) -> None:
+    """A button of the tab in front, and wait until its work is done."""
+    found = page.page.locator(".potadlab button:visible", has_text=re.compile(f"^{text}$"))
+    found.last.scroll_into_view_if_needed()
+    found.last.click()
+    page.page.wait_for_timeout(300)
+    page.until("not stage.busy")
+
+
+def shown(page: Page, name: str) -> None:
+    page.page.locator(".potadlab-numbers:visible").first.scroll_into_view_if_needed()
+    page.page.wait_for_timeout(600)
+    keep(page, name)
+
+
+def outlines(page: Page) -> dict[str, list]:
+    """What is outlined on the map, as the page has it."""
+    return page.columns("stage.stage.canvas.shapes['potad']")
+
+
+def test_the_steps_of_a_claim_fall_through_to_eight_of_one(page):
+    tab(page, "Claims")
+    page.page.get_by_label("CMA's area").select_option(label="64 MiB")
+    press(page, "Search")
+    page.says("1 x 8 MiB")
+    steps = page.python("[[t.chunks, t.done] for t in stage.claiming.asked.answers[0].tries]")
+    assert steps == [[1, False], [2, False], [4, False], [8, True]]
+    for at, chunks in enumerate((1, 2, 4, 8), start=1):
+        page.says(f"potad, step {at} of 4: {chunks} x {8 // chunks} MiB")
+        page.until("stage.stage.settled")
+        assert len(outlines(page)["xs"]) >= 1
+        if chunks < 8:
+            page.page.locator(".potadlab button[title='the next step']:visible").click()
+    assert page.python("stage.claiming._window()") == 17 * 256
+    answers = page.python("[[a.allocator, a.may_move] for a in stage.claiming.asked.answers]")
+    assert ["cma:area=64MiB", True] in answers
+    assert "cma" in page.page.locator(".potadlab-numbers:visible").first.inner_text()
+    shown(page, "stage_steps")
+
+
+def test_what_is_in_the_way_is_chosen_moved_and_counted(page):
+    press(page, "Claim")
+    page.until("stage.session.added == 1")
+    page.says("potad: found at 0x1100000")
+    press(page, "Search")
+    assert not any(page.python("[t.done for t in stage.claiming.asked.answers[0].tries]"))
+    blocks = page.page.get_by_label("In the way")
+    texts = blocks.locator("option").all_inner_texts()
+    assert re.match("[0-9]+ blocks", texts[0])
+    blocks.select_option(index=1)
+    page.says("its owner:")
+    page.says("ext4_file_read_iter")  # the call stack, a line for each frame
+    shown(page, "stage_in_the_way")
+    press(page, "Migrate and claim")
+    page.until("stage.session.added == 2")
+    moved = page.python("int(len(stage.session.runs['potad'].moves))")
+    assert moved > 0
+    page.says(f"{moved} blocks moved out of the way, {moved // 4}")  # of 256 KiB each
+    shown(page, "stage_migrated")
+
+
+def test_a_curve_by_size_is_measured_in_a_thread(page):
+    page.page.get_by_label("Curve up to").select_option(label="16 MiB")
+    page.run("stage.claiming.moments.value = 3")
+    press(page, "Curve by size")
+    page.says("3 moments, 5 sizes, each claimed")
+    table = page.page.locator(".potadlab-numbers:visible").last.inner_text()
+    for words in ("16 MiB", "potad, may migrate", "cma", "%"):
+        assert words in table
+    page.page.locator(".potadlab-numbers:visible").last.scroll_into_view_if_needed()
+    page.page.wait_for_timeout(600)
+    keep(page, "stage_curve")
+
+
+def test_a_byte_of_an_xfs_buffer_fails_and_its_owner_is_told_by_name(page):
+    tab(page, "Failures")
+    page.run("stage.failing.address.value = f'{buffer.start + 100:#x}'")
+    press(page, "Fail")
+    page.until("len(stage.session.failures()) == 1")
+    page.says("xfs_trans_read_buf_map")
+    panes = page.page.locator(".potadlab-pane:visible").all_inner_texts()
+    assert panes[0].startswith("potad: Delayed")
+    assert "told: owner" in panes[0]
+    assert "mount /home" in panes[0]
+    assert panes[1].startswith("Linux 6.12, same block: Ignored")
+    assert "told: nobody" in panes[1]
+    assert "Memory failure: 0x" in panes[1]
+    shown(page, "stage_failure")
+
+
+def test_memory_fails_softly_and_what_can_move_is_moved(page):
+    page.run("block = cache[0]")
+    page.page.get_by_label("fails", exact=True).select_option(label="soft")
+    page.run("stage.failing.address.value = f'{block.start:#x}'")
+    press(page, "Fail")
+    page.until("len(stage.session.failures()) == 2")
+    row = page.page.locator(".potadlab-told tr", has_text="soft").first.inner_text()
+    assert f"{page.python('block.start'):#x}" in row
+    assert page.python("len(stage.session.runs['potad'].poison(stage.index))") == 2
+    page.says("failed now in potad: 2 granules")
+    page.page.get_by_label("fails", exact=True).select_option(label="hard")
+
+
+def test_memory_fails_at_random_and_one_undo_takes_all_back(page):
+    page.run("stage.go(100)")
+    page.page.get_by_label("what the rate is per").select_option(index=1)
+    page.run("stage.failing.rate.value = 5000.0")
+    before = page.python("stage.session.added")
+    press(page, "Fail at random")
+    page.until("not stage.busy and len(stage.session.failures()) > 5")
+    many = page.python("len(stage.session.failures())") - 2
+    page.says(f"{many} failures at random (hard, 5000")
+    page.run("stage.go(stage.session.length)")
+    page.until("stage.stage.settled")
+    rows = page.page.locator(".potadlab-told tr").count() - 1
+    assert rows == 2 * (many + 2)  # potad and buddy
+    shown(page, "stage_random")
+    press(page, "Undo")
+    page.until(f"not stage.busy and stage.session.added == {before}")
+    assert page.console == []
