@@ -494,11 +494,13 @@ def test_a_hard_failure_in_a_block_that_then_looks_bad(session):
 
 
 def test_a_claim_that_may_migrate_tells_its_cost(session):
-    plain = {one.allocator: one for one in session.claim(64, 3, 1)}
+    """After seven ops 0 to 3 and 5 to 7 are free, two folios of 2 pages stand at 12 and 14."""
+    plain = {one.allocator: one for one in session.claim(52, 2, 7)}
     assert plain["potad"].outcome == Outcome.REFUSED
-    moved = {one.allocator: one for one in session.claim(56, 3, 2, migrate=True)}
-    assert session.ops[2]["flags"] == Flag.BY_HAND | Flag.MAY_MIGRATE
-    assert moved["potad"].outcome == DONE
-    assert moved["potad"].moved_blocks in (0, 1)
-    assert moved["potad"].moved_bytes == moved["potad"].moved_blocks * 4 * PAGE
+    assert (plain["potad"].moved_blocks, plain["potad"].moved_bytes) == (0, 0)
+    moved = {one.allocator: one for one in session.claim(52, 2, 8, migrate=True)}
+    assert session.ops[8]["flags"] == Flag.BY_HAND | Flag.MAY_MIGRATE
+    assert (moved["potad"].outcome, moved["potad"].start_bytes) == (DONE, 12 * PAGE)
+    assert (moved["potad"].moved_blocks, moved["potad"].moved_bytes) == (2, 4 * PAGE)
+    assert not any(step.found for step in moved["potad"].steps)
     assert (moved["buddy"].moved_blocks, moved["buddy"].moved_bytes) == (0, 0)
