@@ -54,7 +54,8 @@ class Case:
         """MOVE[], zero: room for all that the ops can move."""
         ops = self.ops
         claims = (ops["verb"] == Verb.CLAIM) & (ops["flags"] & Flag.MAY_MIGRATE != 0)
-        single = int(np.count_nonzero(ops["verb"] == Verb.MIGRATE))
+        soft = (ops["verb"] == Verb.FAIL) & (ops["flags"] & Flag.MAY_MIGRATE != 0)
+        single = int(np.count_nonzero(soft | (ops["verb"] == Verb.MIGRATE)))
         return mapped(int((ops["granules"][claims] + 2).sum()) + single, MOVE)
 
     @property
@@ -171,6 +172,12 @@ def state_after(spec: str, case: Case) -> Any:
 def events_of(spec: str, case: Case) -> np.ndarray:
     """EVENT[]: what comes of the ops, and nothing else."""
     return _replayed(spec, case)[1]
+
+
+def outcomes_of(spec: str, case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """(EVENT[], MOVE[]): what comes of the ops, and what claims moved out of their way."""
+    _, events, moves, _ = _replayed(spec, case)
+    return events, moves
 
 
 def replay_seconds(spec: str, case: Case) -> float:

@@ -15,7 +15,7 @@ from .core.allocators import ALLOCATORS, usual
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
 from .errors import BadSize, BadSpace, UnknownName
-from .failure import Action, Found, Place, decide
+from .failure import Action, Found, Place, Verdict, decide, not_moved
 from .kinds import KIND, KINDS
 from .metrics.distance import Distance, distance
 from .runs import Case, chosen, run_allocator
@@ -52,6 +52,15 @@ class Told:
     handle: int
     start_bytes: int
     size_bytes: int
+    address: int = 0  # bytes
+    soft: bool = False  # about to fail: what can move is moved away first
+    result: str = ""  # Recovered, Delayed, Failed or Ignored; "" where the table was not asked
+    told: tuple[str, ...] = ()  # failure.Tells; empty: nobody
+    done: str = ""  # with the memory
+    moved_to_bytes: int | None = None
+    linux: str = ""  # the result that Linux has for the same block
+    linux_words: str = ""  # its line
+    linux_told: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,17 +83,25 @@ class Claimed:
     chunk_bytes: int
     steps: list[Step]
     words: str
+    moved_blocks: int = 0  # out of its way
+    moved_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class _Added:
-    """An op added by hand: where it stands, and how many handles there were before."""
+    """An op added by hand: where it stands, how many handles there were before, and whether it
+    came together with the one before, so that it goes with it too.
+    """
 
     index: int
     handles: int
+    joined: bool = False
 
 
-_FAILED = (Outcome.POISONED_FREE, Outcome.POISONED_LIVE, Outcome.POISONED_BEFORE)
+_DECIDED = (  # by the table of failure
+    Outcome.POISONED_FREE, Outcome.POISONED_LIVE, Outcome.POISONED_BEFORE, Outcome.UNMOVABLE,
+    Outcome.REFUSED,
+)  # fmt: skip
 _NOT_FAILED = {
     Outcome.OUTSIDE: "not in service here: a hole, or memory not yet added",
     Outcome.IGNORED: "nothing was done",
@@ -201,38 +218,73 @@ class Session:
 
     # ---- ops added by hand ----
 
-    def fail(self, granule: int, index: int) -> list[Told]:
+    def fail(self, granule: int, index: int, soft: bool = False) -> list[Told]:
         """Let a granule fail after `index` ops; what came of it and who was told, by allocator.
 
+        soft: it is about to fail, so that what can move is moved away first (soft offline).
         Raises BadSize for a moment that is not there.
         """
         self._check_moment(index)
-        held = {name: self.describe(name, index, granule) for name in self.names}
+        self.extend(self.failure(granule, index, soft), index)
+        return self.told(index)
+
+    def failure(self, granule: int, index: int, soft: bool) -> np.ndarray:
+        """The op of a granule that fails after `index` ops."""
         op = self._op(Verb.FAIL, index)
         op["granule"] = granule
-        self.extend(op, index)
-        return [self._told(name, granule, index, held[name]) for name in self.names]
+        op["flags"] |= Flag.MAY_MIGRATE if soft else 0
+        return op
 
-    def _told(self, name: str, granule: int, index: int, held: Descriptor | None) -> Told:
-        unit = self.space.granule_bytes
-        outcome = Outcome(int(self.runs[name].events[index]["outcome"]))
+    def failures(self) -> np.ndarray:
+        """i8[]: which ops are failures."""
+        return np.flatnonzero(self.ops["verb"] == Verb.FAIL)
+
+    def told(self, index: int) -> list[Told]:
+        """What came of the failure that is op `index`, and who was told, by allocator."""
+        op = self.ops[index]
+        granule, soft = int(op["granule"]), bool(int(op["flags"]) & Flag.MAY_MIGRATE)
+        return [self._told(name, granule, index, soft) for name in self.names]
+
+    def _told(self, name: str, granule: int, index: int, soft: bool) -> Told:
+        unit, run = self.space.granule_bytes, self.runs[name]
+        held = self.describe(name, index, granule)
+        outcome = Outcome(int(run.events[index]["outcome"]))
+        before = granule in run.poison(index)
+        move = run.moves[run.moves["op"] == index][:1]
+        moved_to = int(move[0]["to"]) * unit if len(move) else None
+        words, verdict, linux = _failure_words(name, outcome, held, granule * unit, soft, before)
         return Told(
             allocator=name,
             outcome=outcome,
-            words=_failure_words(name, outcome, held, granule * unit),
+            words=words + ("" if moved_to is None else f"; moved to {moved_to:#x}"),
             kind=held.kind if held else "free",
             owner=held.owner if held else "nobody",
             handle=held.handle if held else NONE,
             start_bytes=held.start_bytes if held else granule * unit,
             size_bytes=held.size_bytes if held else unit,
+            address=granule * unit,
+            soft=soft,
+            result=verdict.outcome if verdict else "",
+            told=verdict.tells if verdict else (),
+            done=_done(outcome, verdict, len(move) > 0),
+            moved_to_bytes=moved_to,
+            linux=linux.outcome if linux else "",
+            linux_words=linux.words if linux else "",
+            linux_told=linux.tells if linux else (),
         )
 
     def claim(
-        self, granules: int, align_order: int, index: int, owner: str = "by hand"
+        self,
+        granules: int,
+        align_order: int,
+        index: int,
+        owner: str = "by hand",
+        migrate: bool = False,
     ) -> list[Claimed]:
         """Claim `granules` in a row, aligned to 2**align_order, after `index` ops, everywhere.
 
-        Raises BadSize unless the size is a multiple of the alignment, and the moment is there.
+        migrate: movable memory in the way may be moved.  Raises BadSize unless the size is a
+        multiple of the alignment, and the moment is there.
         """
         self._check_moment(index)
         align = 1 << max(align_order, 0)
@@ -245,6 +297,7 @@ class Session:
         op = self._op(Verb.CLAIM, index)
         op["granules"], op["align_order"], op["handle"] = granules, align_order, self.handles
         op["owner"], op["kind"] = self.owners.index(owner), KIND["driver"]
+        op["flags"] |= Flag.MAY_MIGRATE if migrate else 0
         self.extend(op, index)
         return [self._claimed(name, granules, align_order, index) for name in self.names]
 
@@ -253,8 +306,10 @@ class Session:
         outcome, tried = Outcome(int(event["outcome"])), int(event["steps"])
         order = (granules & -granules).bit_length() - 1
         done = outcome == Outcome.DONE
+        moves = self.runs[name].moves[self.runs[name].moves["op"] == index]
+        found = done and not len(moves)  # else all steps were in vain, and a window was emptied
         steps = [
-            Step(granules >> (order - i), unit << (order - i), done and i == tried - 1)
+            Step(granules >> (order - i), unit << (order - i), found and i == tried - 1)
             for i in range(tried)
         ]
         return Claimed(
@@ -265,6 +320,8 @@ class Session:
             chunk_bytes=unit << int(event["order"]),
             steps=steps,
             words=_claim_words(name, outcome),
+            moved_blocks=len(moves),
+            moved_bytes=int((np.int64(unit) << moves["order"].astype(np.int64)).sum()),
         )
 
     # ---- against the truth ----
@@ -304,15 +361,28 @@ class Session:
         self._replay(ops, max(self.handles, int(op["handle"]) + 1))
         self._added.append(added)
 
-    def extend_all(self, ops: Sequence[tuple[int, np.ndarray]]) -> None:
-        """Put ops in one after the other, each after so many as there then are; replay once."""
+    def extend_all(
+        self,
+        ops: Sequence[tuple[int, np.ndarray]],
+        together: bool = False,
+        joined: Sequence[bool] | None = None,
+    ) -> None:
+        """Put ops in one after the other, each after so many as there then are; replay once.
+
+        together: `undo` takes them all out at once; joined: each that goes with the one before.
+        """
         made, handles, added = self.ops, self.handles, list(self._added)
-        for index, op in ops:
-            added.append(_Added(index, handles))
+        for number, (index, op) in enumerate(ops):
+            follows = number > 0 and together if joined is None else joined[number]
+            added.append(_Added(index, handles, follows))
             made = np.insert(made, index, op)
             handles = max(handles, int(op["handle"]) + 1)
         self._replay(made, handles)
         self._added = added
+
+    def joined(self) -> list[bool]:
+        """Of each op that `by_hand` gives, whether it goes with the one before."""
+        return [added.joined for added in self._added]
 
     def by_hand(self) -> list[tuple[int, np.ndarray]]:
         """What `extend_all` takes to come to these ops from the untouched run."""
@@ -323,12 +393,17 @@ class Session:
         return found[::-1]
 
     def undo(self) -> bool:
-        """Take the op added last by hand out again and replay; False if there is none."""
+        """Take what was added last by hand out again and replay; False if there is nothing."""
         if not self._added:
             return False
-        last = self._added[-1]
-        self._replay(np.delete(self.ops, last.index), last.handles)
-        self._added.pop()
+        ops, left = self.ops, list(self._added)
+        while True:
+            last = left.pop()
+            ops = np.delete(ops, last.index)
+            if not last.joined:
+                break
+        self._replay(ops, last.handles)
+        self._added = left
         return True
 
     @property
@@ -337,24 +412,48 @@ class Session:
         return len(self._added)
 
 
-def _failure_words(name: str, outcome: Outcome, held: Descriptor | None, at_bytes: int) -> str:
-    """What potad, or Linux, makes of it, and who is told.
+def _failure_words(
+    name: str,
+    outcome: Outcome,
+    held: Descriptor | None,
+    at_bytes: int,
+    soft: bool,
+    before: bool,
+) -> tuple[str, Verdict | None, Verdict | None]:
+    """What potad, or Linux, makes of it and who is told; the verdict; Linux's on the same block.
 
     A trace tells neither pins nor what is dirty or mapped, and goes on as it was recorded: the
     block stays until its release.  All owners under potad are taken to listen.
     """
-    if outcome not in _FAILED:
-        return _NOT_FAILED.get(outcome, outcome.name.lower())
-    live = outcome != Outcome.POISONED_FREE and held is not None
+    if outcome not in _DECIDED:
+        return _NOT_FAILED.get(outcome, outcome.name.lower()), None, None
+    live = outcome != Outcome.POISONED_FREE or soft
+    live = live and held is not None and held.handle != NONE
     kind, order = (KINDS[KIND[held.kind]], held.order) if live and held else (None, 0)
     found = Found(
         Place.LIVE if live else Place.FREE, kind, order, callback=live, pfn=at_bytes // PAGE_BYTES,
-        poisoned=outcome == Outcome.POISONED_BEFORE,
+        poisoned=before or outcome == Outcome.POISONED_BEFORE,
     )  # fmt: skip
     by = "potad" if chosen(name).name == "potad" else "linux"
-    verdict = decide(found, soft=False, by=by)
+    verdict, linux = decide(found, soft, by), decide(found, soft, "linux")
+    if outcome in (Outcome.REFUSED, Outcome.UNMOVABLE) and verdict.action != Action.NONE:
+        verdict = not_moved(found, by)  # no room elsewhere, or failed memory in the block
     stays = "; the trace keeps the block until its release" if verdict.action in _GIVEN_UP else ""
-    return f"{verdict.words}; told: {', '.join(verdict.tells) or 'nobody'}{stays}"
+    words = f"{verdict.words}; told: {', '.join(verdict.tells) or 'nobody'}"
+    return words + (stays if not soft else ""), verdict, linux
+
+
+def _done(outcome: Outcome, verdict: Verdict | None, moved: bool) -> str:
+    """What was done with the memory here, in a clause."""
+    if verdict is None:
+        return "nothing"
+    if moved:
+        return "block moved, then taken off"
+    if outcome == Outcome.POISONED_FREE:
+        return "taken off"
+    if outcome == Outcome.POISONED_LIVE:
+        return "taken off at release"
+    return "nothing"
 
 
 def _claim_words(name: str, outcome: Outcome) -> str:

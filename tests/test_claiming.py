@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from potadlab.bundled import datasets
-from potadlab.claiming import claim_at
+from potadlab.claiming import claim_at, survey
 from potadlab.core.layout import BLOCK, NONE, OP, Verb
 from potadlab.errors import BadSize, UnknownName
 from potadlab.kinds import KIND
 from potadlab.report import claim_table
+from potadlab.runs import Case
 from potadlab.traces import Trace
 from potadlab.units import MIB, Space
 
@@ -74,7 +75,7 @@ def test_what_stays_makes_ranges_busy():
     assert answer.start_bytes == 10 * MIB
     assert answer.in_vain == 2
     stays = f"busy: ptdesc at {(2048 + 384) * PAGE:#x} stays"
-    assert [one.words for one in answer.tries] == [stays, stays, "free now: found"]
+    assert [one.words for one in answer.tries] == [stays, stays, "emptied: 512 blocks moved away"]
 
 
 def test_potads_steps_end_with_the_emptied_window():
@@ -151,3 +152,37 @@ def test_replay_takes_the_area_of_cma(capsys):
             cli.main(["replay", small, *wrong])
         assert stopped.value.code == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_survey_by_size_and_way():
+    """Every other page from 4 MiB up: what lies below is free, so 4 MiB are had, 8 MiB are not.
+
+    With moving, 8 MiB are emptied; CMA's area is the upper half.
+    """
+    live = [(at, 0, "anon") for at in range(1024, 4096, 2)]
+    trace = trace_of(live)
+    trace.ops["verb"], trace.ops["kind"] = Verb.DRAIN, 0
+    case = Case(trace.space, trace.ops, trace.start, trace.handles)
+    sizes = [2 * MIB, 4 * MIB, 8 * MIB]
+    shares = []
+    found = survey(case, sizes, MIB, 1, area="8MiB", progress=lambda share, _: shares.append(share))
+    assert shares == sorted(shares)
+    assert [(one.allocator, one.may_move) for one in found] == [
+        ("potad", False), ("potad", True), ("cma:area=8MiB", False), ("cma:area=8MiB", True),
+    ]  # fmt: skip
+    for one, wanted in zip(found, ([1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 1, 1]), strict=True):
+        assert one.size_bytes.tolist() == sizes
+        assert one.index.tolist() == [1]
+        asked = [claim_at(trace, 1, size, MIB, area="8MiB") for size in sizes]
+        way = (one.allocator, one.may_move)
+        answers = [a for each in asked for a in each if (a.allocator, a.may_move) == way]
+        assert one.done[:, 0].tolist() == [answer.done for answer in answers]
+        assert one.moved_bytes[:, 0].tolist() == [answer.moved_bytes for answer in answers]
+        assert one.in_vain[:, 0].tolist() == [answer.in_vain for answer in answers]
+        assert one.done[:, 0].tolist() == wanted, one.allocator
+
+
+def test_a_survey_of_no_moments():
+    trace = trace_of([])
+    with pytest.raises(BadSize, match="0 moments"):
+        survey(Case(trace.space, trace.ops, trace.start, trace.handles), [MIB], MIB, 0)

@@ -403,3 +403,70 @@ def test_every_block_is_described_as_it_is(untouched):
             found = untouched.describe(name, index, last)
             assert found.start_bytes == block["granule"] * PAGE
             assert (found.handle, found.order) == (block["handle"], block["order"])
+
+
+# ---- soft failures ---------------------------------------------------------------------------
+
+
+def test_a_soft_failure_moves_what_can_move_and_leaves_what_cannot(session):
+    """Granule 1 is in a folio of 4 pages, 9 in a slab of 8; 40 is free."""
+    moved = session.fail(1, 1, soft=True)
+    assert session.ops[1]["flags"] == Flag.BY_HAND | Flag.MAY_MIGRATE
+    for told in moved:
+        assert (told.outcome, told.kind, told.soft) == (Outcome.POISONED_FREE, "folio", True)
+        assert (told.result, told.told, told.done) == (
+            "Recovered", (), "block moved, then taken off"
+        )  # fmt: skip
+        assert told.words == (
+            f"Soft offline: 0x1: invalidated; told: nobody; moved to {told.moved_to_bytes:#x}"
+        )
+        after = session.describe(told.allocator, 2, told.moved_to_bytes // PAGE)
+        assert (after.handle, after.size_bytes) == (0, 4 * PAGE)
+        assert session.describe(told.allocator, 2, 0) is None, "the rest of it is free"
+        assert session.describe(told.allocator, 2, 1).kind == "poison"
+    for told in session.fail(9, 2, soft=True):
+        assert told.outcome == Outcome.UNMOVABLE
+        assert (told.linux, told.linux_told) == ("Ignored", ())
+        assert told.linux_words == "Memory failure: 0x9: unhandlable page."
+        potad = told.allocator == "potad"
+        assert told.result == ("Failed" if potad else "Ignored")
+        assert told.told == (("owner",) if potad else ())
+        assert not session.describe(told.allocator, 3, 9).poisoned
+    for told in session.fail(40, 3, soft=True):
+        assert (told.outcome, told.kind, told.done) == (
+            Outcome.POISONED_FREE, "free", "taken off"
+        )  # fmt: skip
+    for told in session.fail(40, 4, soft=True):
+        assert (told.outcome, told.done) == (Outcome.POISONED_BEFORE, "nothing")
+        assert "already poisoned" in told.words
+    for told in session.fail(64, 5, soft=True):
+        assert (told.outcome, told.result, told.linux) == (Outcome.OUTSIDE, "", "")
+    assert session.failures().tolist() == [1, 2, 3, 4, 5]
+    for _ in range(5):
+        assert session.undo()
+    assert [outcomes(session, name) for name in ALL] == [[DONE] * 8] * 3
+
+
+def test_a_hard_failure_in_a_block_that_then_looks_bad(session):
+    """What holds failed memory stays where it is, as Linux says of a poisoned page."""
+    session.fail(1, 1)
+    for told in session.fail(2, 2, soft=True):
+        assert told.outcome == Outcome.UNMOVABLE
+        assert "migration failed" in told.words
+    for told in session.fail(1, 3, soft=True):
+        assert "already poisoned" in told.words
+
+
+def test_a_claim_that_may_migrate_tells_its_cost(session):
+    """A failed page leaves one window of 56 pages, and the folio of 4 lies in it."""
+    session.fail(60, 0)
+    plain = {one.allocator: one for one in session.claim(56, 3, 1)}
+    assert plain["potad"].outcome == Outcome.REFUSED
+    assert session.undo()
+    moved = {one.allocator: one for one in session.claim(56, 3, 1, migrate=True)}
+    assert session.ops[1]["flags"] == Flag.BY_HAND | Flag.MAY_MIGRATE
+    potad = moved["potad"]
+    assert (potad.outcome, potad.start_bytes) == (DONE, 0)
+    assert (potad.moved_blocks, potad.moved_bytes) == (1, 4 * PAGE)
+    assert [step.found for step in potad.steps] == [False]
+    assert (moved["buddy"].moved_blocks, moved["buddy"].moved_bytes) == (0, 0)

@@ -587,6 +587,19 @@ def migrate(state, granule):
 
 
 @kernel
+def holder(state, granule):
+    at = np.int64(NONE)
+    if tree.zone_of(state.tree, granule) != NONE:
+        at = heads.entry_at(state.heads, granule)
+    if at == NONE:
+        return np.int64(NONE), np.int64(0)
+    entry = state.heads.slots[at]["entry"]
+    if entry & CACHED != np.uint64(0) or heads.kind_of(entry) == POISON:
+        return np.int64(NONE), np.int64(0)
+    return heads.start_of(state.heads, at), heads.order_of(entry)
+
+
+@kernel
 def in_the_way(state, start, end):
     """Movable live granules between start and end, or NONE if what is there cannot be emptied.
 
@@ -882,6 +895,7 @@ _VERBS = {
     "release": release,
     "split": split,
     "migrate": migrate,
+    "holder": holder,
     "drain": drain,
     "pin": pin,
     "unpin": unpin,

@@ -57,6 +57,11 @@ def migrate(state, granule):
 
 
 @generic
+def holder(state, granule):
+    """The live block that holds `granule`: (start, order); start is NONE if none does."""
+
+
+@generic
 def drain(state):
     """Give back to the free memory what front caches hold; return how many blocks."""
 

@@ -49,7 +49,9 @@ class Outcome(IntEnum):
     OUTSIDE = 7  # the granule is not in service
     PUT_OFF = 8  # RELEASE: the block is pinned; it goes with its last pin
     RELEASED = 9  # UNPIN: the last pin went, and with it the block
-    UNMOVABLE = 10  # MIGRATE: its kind stays, or it is pinned, or a failed granule is in it
+    UNMOVABLE = (
+        10  # MIGRATE, soft FAIL: its kind stays, or it is pinned, or a failed granule is in it
+    )
     PINNED = 11  # RELEASE_CLAIM: a pin holds it; nothing was done
 
 
@@ -65,7 +67,8 @@ class Flag(IntFlag):
     LOST_FREE = 64  # M7: the release that the recording lost
     SYNTHETIC = 128  # made by the importer, not recorded
     BY_HAND = 256  # added by a click or a call
-    MAY_MIGRATE = 512  # CLAIM: movable memory in the way may be moved
+    # CLAIM: movable memory in the way may be moved; FAIL: soft, what lives there is moved first
+    MAY_MIGRATE = 512
 
 
 OP = np.dtype(

@@ -10,6 +10,7 @@ from .interface import (
     claim,
     drain,
     fail,
+    holder,
     migrate,
     pin,
     release,
@@ -51,7 +52,8 @@ def replay(state, ops, groups, where, events, moves, ranges, zones, run=None):
 
     groups: u1[], beside whom each op's block is to lie.  `where[handle]` is the first granule of
     each live block, CLAIMED less that for claims, NONE for the others.  moves: MOVE[], filled in
-    order of ops; each CLAIM that may migrate needs room for `granules` + 2, each MIGRATE for one.
+    order of ops; each CLAIM that may migrate needs room for `granules` + 2, each MIGRATE and each
+    FAIL that may for one.
     zones and ranges are those that the state began with, and a row of zeros for each ADD_MEMORY.
     run: what takes the place of `run_ops` (a meter).
 
@@ -65,8 +67,8 @@ def replay(state, ops, groups, where, events, moves, ranges, zones, run=None):
         event["outcome"] = Outcome.DONE
         if verb == Verb.ADD_MEMORY:
             _add_memory(state, op, event, ranges, zones)
-        elif verb in (Verb.CLAIM, Verb.MIGRATE):
-            act = _claim if verb == Verb.CLAIM else _migrate
+        elif verb in (Verb.CLAIM, Verb.MIGRATE) or _is_soft(op):
+            act = _MOVING[verb]
             count = act(state, op, where, event, moves[moved:])
             moves["op"][moved : moved + count] = done
             moved += count
@@ -74,6 +76,11 @@ def replay(state, ops, groups, where, events, moves, ranges, zones, run=None):
             _RARE[verb](state, op, where, event)
         done = run(state, ops, groups, where, events, done + 1)
     return moved
+
+
+def _is_soft(op):
+    """Whether an op is a soft failure."""
+    return op["verb"][0] == Verb.FAIL and int(op["flags"][0]) & _MAY_MIGRATE != 0
 
 
 @kernel
@@ -264,6 +271,24 @@ def _fail(state, ops, where, events):
 
 
 @kernel
+def _fail_softly(state, ops, where, events, moves):
+    """Linux's soft offline: what can move leaves, then the granule; what cannot stays in use."""
+    event, granule = events[0], ops[0]["granule"]
+    event["granule"] = granule
+    start, order = holder(state, granule)
+    if start == NONE:
+        event["outcome"] = fail(state, granule)
+        return np.int64(0)
+    to, event["outcome"] = migrate(state, start)
+    if to == NONE:
+        return np.int64(0)
+    moves[0]["granule"], moves[0]["to"], moves[0]["order"] = start, to, order
+    _rename(where, moves[:1])
+    event["outcome"] = fail(state, granule)
+    return np.int64(1)
+
+
+@kernel
 def _unpoison(state, ops, where, events):
     events[0]["granule"] = ops[0]["granule"]
     events[0]["outcome"] = unpoison(state, ops[0]["granule"])
@@ -274,6 +299,7 @@ def _drain(state, ops, where, events):
     drain(state)
 
 
+_MOVING = {Verb.CLAIM: _claim, Verb.MIGRATE: _migrate, Verb.FAIL: _fail_softly}
 _RARE = {
     Verb.RELEASE_CLAIM: _release_claim,
     Verb.FAIL: _fail,

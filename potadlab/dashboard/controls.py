@@ -14,8 +14,8 @@ SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
 FASTEST = 0.0  # no speed: the whole trace in so many pictures, each as soon as the last is seen
 FASTEST_PICTURES = 240
 SLIDER_STEPS = 2000
-CLAIM_BYTES = tuple(4 * KIB << shift for shift in (0, 2, 4, 6, 8, 9, 10, 11, 12, 14, 16, 18))
-ALIGN_BYTES = tuple(4 * KIB << shift for shift in range(0, 19, 2))
+CLAIM_BYTES = tuple(4 * KIB << shift for shift in range(19))
+ALIGN_BYTES = tuple(4 * KIB << shift for shift in range(19))
 
 
 class Controls:
@@ -94,8 +94,10 @@ class Controls:
     def _by_hand(self) -> None:
         self.block = html(width="100%")
         self.fail = button("bolt", "the memory at this address fails", "Fail this address", "150px")
+        self.soft = tick("soft", "it is only about to fail: what can move is moved away first")
         self.size = choice(sized(CLAIM_BYTES), 8 * MIB, "Size", "120px")
         self.align = choice(sized(ALIGN_BYTES), MIB, "aligned to", "160px")
+        self.migrate = tick("may migrate", "movable memory in the way may be moved elsewhere")
         self.claim = button("object-group", "claim so much in a row", "Claim this", "110px")
         self.undo = button("undo", "back to the run without the last op by hand", "Undo", "80px")
         self.log = html(width="100%")
@@ -132,8 +134,8 @@ class Controls:
         return root
 
     def _bottom(self) -> widgets.HBox:
-        block = box("Block", [self.fail], self.block, width="30%")
-        pickers = row(self.size, self.align)
+        block = box("Block", [self.fail, self.soft], self.block, width="30%")
+        pickers = row(self.size, self.align, self.migrate, flex_flow="row wrap")
         claim = box("Claim", [self.claim, self.undo], pickers, width="26%")
         log = box("Log", [self.status], self.log, width="44%")
         return row(block, claim, log, align_items="flex-start", flex_flow="row wrap")

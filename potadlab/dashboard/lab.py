@@ -22,14 +22,16 @@ from ..core.layout import Verb
 from ..errors import BadTrace, Cancelled
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
-from ..session import Claimed, Session
+from ..session import Claimed, Session, Told
 from ..traces import Trace
 from ..units import format_size
 from ..views import regions, theme
 from . import saved, words
 from .canvas import POISON_COLOUR, STRIP, Canvas
+from .claiming import Claiming
 from .comparing import SHOWN_MAX, Comparing
 from .controls import FASTEST, FASTEST_PICTURES, OWN_FILE, SLIDER_STEPS, Controls
+from .failing import Failing
 from .keeping import Keeping
 from .maps import Mark, Shape
 from .moments import Moments
@@ -90,7 +92,7 @@ class Dashboard(Panel):
         self.index = 0
         self.playing = False
         self.placed: list[Place] = []
-        self._branches: list[tuple[str, list[Place], int]] = []  # op by hand, places before, index
+        self._branches: list[tuple[str, list[Place], list[int]]] = []  # what, places before, ops
         self.measured: list[Latency] = []
         self.log: list[str] = []
         self._cancelled = False
@@ -111,7 +113,8 @@ class Dashboard(Panel):
         finding = (*self.seeker.widgets, *self.moments.widgets)
         self.comparing = Comparing(self)
         self.keeping = Keeping(self)
-        self.parts: tuple[Part, ...] = (self.comparing, self.keeping)
+        self.failing, self.claiming = Failing(self), Claiming(self)
+        self.parts: tuple[Part, ...] = (self.comparing, self.failing, self.claiming, self.keeping)
         tabs = [(part.title, part.root) for part in self.parts]
         self.root = self.controls.layout(finding, tabs, self.bridge)
         self._connect()
@@ -196,7 +199,7 @@ class Dashboard(Panel):
         session = self._replayed(found.trace, found.allocators)
         added = saved.ops_of(session, found, path)
         if added:
-            session.extend_all(added)
+            session.extend_all(added, joined=found.joined)
         return found, (session, _measured(session))
 
     def _show_saved(self, loaded: tuple[saved.Saved, tuple[Session, list[Latency]]]) -> None:
@@ -206,10 +209,7 @@ class Dashboard(Panel):
                 self.controls.add_allocator(name, False)
                 self._watch_box(name)
         self._show(fresh)
-        self._branches = [
-            (f"op {Verb(int(op['verb'])).name.lower()} of the saved session", [], index)
-            for index, op in fresh[0].by_hand()
-        ]
+        self._branches = _branches(fresh[0])
         try:
             self.keeping.show(found)
         except (KeyError, TypeError, ValueError) as error:
@@ -506,15 +506,19 @@ class Dashboard(Panel):
         session, index = self._live(), self.index
         if self.selected is None:
             return self.say("click on a map first: that is the address that fails", error=True)
-        granule = self.selected[1]
+        granule, soft = self.selected[1], self.controls.soft.value
         at_bytes = granule * session.space.granule_bytes
-        self._work(
-            f"failing {words.address(at_bytes)}, replaying what comes after",
-            lambda: session.fail(granule, index),
-            lambda found: self._added(
-                index, f"the failure of {words.address(at_bytes)}", words.told(at_bytes, found), []
-            ),
-        )
+        what = f"the {'soft ' if soft else ''}failure of {words.address(at_bytes)}"
+
+        def work() -> list[Told]:
+            found = session.fail(granule, index, soft)
+            self.failing.ask(session, self._progress)
+            return found
+
+        def then(found: list[Told]) -> None:
+            self._added([index], what, words.told(at_bytes, found), [])
+
+        self._work(f"failing {words.address(at_bytes)}, replaying what comes after", work, then)
 
     def claim(self) -> None:
         """Claim the size at the alignment that are picked, in every allocator."""
@@ -522,15 +526,15 @@ class Dashboard(Panel):
         unit, align = session.space.granule_bytes, controls.align.value
         size = controls.size.value
         asked = f"{format_size(size)} at {format_size(align)}"
-        order = max(align // unit, 1).bit_length() - 1
+        order, migrate = max(align // unit, 1).bit_length() - 1, controls.migrate.value
 
         def then(found: list[Claimed]) -> None:
             found_at = [one for one in found if one.start_bytes is not None]
             since_ns = session.time_ns(index)
             places = [(one.allocator, since_ns, one.start_bytes or 0, size) for one in found_at]
-            self._added(index, f"the claim of {asked}", words.claimed(asked, found), places)
+            self._added([index], f"the claim of {asked}", words.claimed(asked, found), places)
 
-        work = lambda: session.claim(size // unit, order, index)  # noqa: E731
+        work = lambda: session.claim(size // unit, order, index, migrate=migrate)  # noqa: E731
         self._work(f"claiming {asked}, replaying what comes after", work, then)
 
     def undo(self) -> None:
@@ -539,8 +543,9 @@ class Dashboard(Panel):
         session, time_ns = self._live(), self._time_ns()
         if not session.undo():
             return self.say("nothing to undo: this is the untouched run", error=True)
-        what, self.placed, at = self._branches.pop()
-        self.moments.shifted(at, -1)
+        what, self.placed, ops = self._branches.pop()
+        for at in reversed(ops):
+            self.moments.shifted(at, -1)
         self.index = session.index_at(time_ns)
         for part in self.parts:
             part.opened()
@@ -549,18 +554,21 @@ class Dashboard(Panel):
         self._note([f"undone: {what}"])
         self.say("")
 
-    def _added(self, index: int, what: str, lines: list[str], places: list[Place]) -> None:
-        session = self._live()
+    def _added(self, ops: list[int], what: str, lines: list[str], places: list[Place]) -> None:
+        """Ops stand at these places, put in one after the other; show the moment of the first."""
+        session, index = self._live(), ops[0]
         for part in self.parts:
             part.opened()
-        self._branches.append((what, self.placed, index))
-        self.moments.shifted(index, 1)
+        self._branches.append((what, self.placed, ops))
+        for at in ops:
+            self.moments.shifted(at, 1)
         self.placed = [*self.placed, *places]
         self._redraw()
         self.go(index + 1)
-        at = f"after op {index:,}, {session.time_ns(max(index - 1, 0)) / 1e9:.6f} s: "
-        self._note([at + lines[0], *lines[1:]])
-        self.say("an op was added and all after it replayed; Undo goes back")
+        moment = f"after op {index:,}, {session.time_ns(max(index - 1, 0)) / 1e9:.6f} s: "
+        self._note([moment + lines[0], *lines[1:]])
+        many = "an op was" if len(ops) == 1 else f"{len(ops):,} ops were"
+        self.say(f"{many} added and all after replayed; Undo goes back")
 
     def _note(self, lines: list[str]) -> None:
         self.log = [*lines, *self.log][:_LOG_LINES]
@@ -603,7 +611,7 @@ class Dashboard(Panel):
         if name not in session.names:
             return self.seeker.shapes()
         shapes = [(granule, granules, _PLACED) for granule, granules in self._places(name)]
-        shapes += self.seeker.shapes()
+        shapes += [*self.seeker.shapes(), *self.claiming.shapes(name)]
         if self.selected and self.selected[0] == name:
             found = session.describe(name, self.index, self.selected[1])
             if found:
@@ -770,3 +778,15 @@ def _measured(session: Session) -> list[Latency]:
     blocks = session.runs[first].live(session.length)
     served = int(np.diff(session.in_service(first, session.length), axis=1).sum())
     return measure(blocks, session.space.granules, in_service=served)
+
+
+def _branches(session: Session) -> list[tuple[str, list[Place], list[int]]]:
+    """What was added to a saved session, to be undone as it was added."""
+    found: list[tuple[str, list[Place], list[int]]] = []
+    for (index, op), joined in zip(session.by_hand(), session.joined(), strict=True):
+        if joined and found:
+            found[-1][2].append(index)
+        else:
+            name = Verb(int(op["verb"])).name.lower()
+            found.append((f"op {name} of the saved session", [], [index]))
+    return found

@@ -38,6 +38,11 @@ class Saved:
     view: dict[str, Any] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
 
+    @property
+    def joined(self) -> list[bool]:
+        """Of each added op, whether it came together with the one before."""
+        return [number > 0 and op.get("joined") is True for number, op in enumerate(self.added)]
+
 
 def save(path: Path, session: Session, view: dict[str, Any], log: list[str]) -> None:
     """Write the session; OSError where that cannot be."""
@@ -46,7 +51,10 @@ def save(path: Path, session: Session, view: dict[str, Any], log: list[str]) -> 
         "session": FORMAT,
         "trace": _trace(path, session),
         "allocators": session.names,
-        "added": [_plain(session, index, op) for index, op in session.by_hand()],
+        "added": [
+            _plain(session, index, op) | {"joined": joined}
+            for (index, op), joined in zip(session.by_hand(), session.joined(), strict=True)
+        ],
         "view": view,
         "log": log,
     }

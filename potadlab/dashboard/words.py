@@ -70,7 +70,8 @@ def lines(texts: list[str]) -> str:
 
 def told(granule_bytes: int, found: list[Told]) -> list[str]:
     """Lines of the log about a failed address: each allocator's owner and outcome."""
-    rows = [f"failed {address(granule_bytes)}:"]
+    soft = "softly " if any(one.soft for one in found) else ""
+    rows = [f"{soft}failed {address(granule_bytes)}:"]
     for one in found:
         held = (
             f"{one.kind}, owner {short(one.owner, 80)}, {format_size(one.size_bytes)} "
@@ -96,8 +97,18 @@ def claimed(asked: str, found: list[Claimed]) -> list[str]:
             for step in one.steps
         )
         tried = f"; tried {steps}" if steps and one.outcome != Outcome.IGNORED else ""
-        rows.append(f"  {one.allocator}: {one.words}{place}{tried}")
+        cost = f"; {moved(one.moved_blocks, one.moved_bytes)}" if one.moved_blocks else ""
+        rows.append(f"  {one.allocator}: {one.words}{place}{tried}{cost}")
     return rows
+
+
+def moved(blocks: int, size_bytes: int) -> str:
+    """What a claim has cost."""
+    return f"{many(blocks, 'block')} moved out of the way, {format_size(size_bytes)} copied"
+
+
+def many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 STYLE = """<style>
@@ -122,5 +133,9 @@ STYLE = """<style>
 .potadlab-better::before { content: "\\25B8 "; }
 .potadlab-paste textarea { font-family: var(--jp-code-font-family, monospace); font-size: 11px;
   white-space: pre; height: 100%; }
+.potadlab-panes { display: flex; flex-wrap: wrap; gap: 8px; margin: 2px 0 6px; }
+.potadlab-pane { flex: 1 1 340px; border: 1px solid var(--jp-border-color2, #ccc);
+  padding: 2px 6px; white-space: pre-wrap; overflow-wrap: anywhere; }
+.potadlab-told { max-height: 230px; overflow: auto; }
 .potadlab-status { font-variant-numeric: tabular-nums; }
 </style>"""

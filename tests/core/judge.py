@@ -4,7 +4,7 @@ from collections import namedtuple
 
 from model import Model
 
-from potadlab.core.layout import CLAIMED, EVENT, HELD, NONE, OP, PUT_OFF, Outcome, Verb
+from potadlab.core.layout import CLAIMED, EVENT, HELD, NONE, OP, PUT_OFF, Flag, Outcome, Verb
 from potadlab.kinds import facts
 
 Op, Event = namedtuple("Op", OP.names), namedtuple("Event", EVENT.names)  # quicker than np.void
@@ -149,7 +149,34 @@ class Judge:
             del self.told[chunk]
 
     def _fail(self, op, event, moves):
+        if op.flags & Flag.MAY_MIGRATE:
+            return self._fail_softly(op, event, moves)
         assert event.outcome == self.model.fail(op.granule)
+
+    def _fail_softly(self, op, event, moves):
+        """What can move leaves; what cannot stays, and nothing has failed."""
+        start = self.model.holder(op.granule)
+        if start == NONE:
+            assert event.outcome == self.model.fail(op.granule)
+            return
+        if self.linux:
+            assert event.outcome == Outcome.IGNORED
+            return
+        if self.model.stays(start) or not self.facts["movable"][self.told[start]]:
+            assert event.outcome == Outcome.UNMOVABLE
+            return
+        size = 1 << self.model.live[start]
+        if event.outcome == Outcome.REFUSED:
+            assert not self.model.places(size, size)
+            return
+        (move,) = moves
+        to = int(move["to"])
+        assert (int(move["granule"]), 1 << int(move["order"])) == (start, size)
+        assert to in self.model.places(size, size)
+        assert self.where[int(move["handle"])] == start
+        self.model.move(start, to)
+        self.where[int(move["handle"])], self.told[to] = to, self.told.pop(start)
+        assert event.outcome == self.model.fail(op.granule) == Outcome.POISONED_FREE
 
     def _unpoison(self, op, event, moves):
         assert event.outcome == self.model.unpoison(op.granule)

@@ -273,6 +273,14 @@ def check_answers(state, model, told):
             assert start == NONE
 
 
+def check_holders(state, model):
+    """Every granule is told the live block that it is in, and its order."""
+    for granule in range(470):
+        start, order = interface.holder(state, granule)
+        assert start == model.holder(granule)
+        assert start == NONE or order == model.live[start]
+
+
 def can_pin(model, told, granule):
     """POTAD counts pins on a record."""
     start = model.holder(granule)
@@ -316,6 +324,7 @@ def play(name, requests):
                 if whole != NONE:
                     told |= {part: told[granule] for part in parts}
         interface.check(state)
+    check_holders(state, model)
     if name not in LINUX:
         check_answers(state, model, told)
     return state, model

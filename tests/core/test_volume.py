@@ -88,7 +88,8 @@ class Known:
             }  # fmt: skip
         if verb in _BY_HANDLE:
             return self.by_handle(verb)
-        return {"verb": verb, "granule": dice.randrange(460)}
+        flags = dice.choice(_CLAIM_FLAGS) if verb == FAIL else 0  # hard or soft
+        return {"verb": verb, "granule": dice.randrange(460), "flags": flags}
 
     def named(self, count):
         """The first of so many new handles."""

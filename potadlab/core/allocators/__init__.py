@@ -263,8 +263,8 @@ def _no_split(state, granule, order):
 _LACKING = {interface.split: _no_split} | {
     verb: verb.implementations[null.NullState]
     for verb in (
-        interface.claim, interface.migrate, interface.drain, interface.pin, interface.unpin,
-        interface.fail, interface.unpoison, interface.check,
+        interface.claim, interface.migrate, interface.holder, interface.drain, interface.pin,
+        interface.unpin, interface.fail, interface.unpoison, interface.check,
     )
 }  # fmt: skip
 # the harness, timed beside them

@@ -466,6 +466,15 @@ def migrate(state: BuddyState, granule):
     return to, np.int64(Outcome.DONE)
 
 
+@interface.holder.register
+@kernel
+def holder(state: BuddyState, granule):
+    head = _live_head(state, granule)
+    if head == NONE:
+        return np.int64(NONE), np.int64(0)
+    return head, pages.order_of(state.pages, head)
+
+
 # ---- failed memory --------------------------------------------------------------------------
 
 

@@ -219,6 +219,13 @@ def migrate(state: LlfreeState, granule):
     return np.int64(NONE), np.int64(Outcome.IGNORED)  # it knows no kinds, so nothing movable
 
 
+@interface.holder.register
+@kernel
+def holder(state: LlfreeState, granule):
+    head = frames.live_head(state.frames, granule)
+    return head, np.int64(state.frames[max(head, 0)]["order"])
+
+
 @interface.drain.register
 @kernel
 def drain(state: LlfreeState):

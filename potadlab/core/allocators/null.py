@@ -61,6 +61,12 @@ def migrate(state: NullState, granule):
     return np.int64(NONE), np.int64(Outcome.IGNORED)
 
 
+@interface.holder.register
+@kernel
+def holder(state: NullState, granule):
+    return np.int64(NONE), np.int64(0)
+
+
 @interface.drain.register
 @kernel
 def drain(state: NullState):

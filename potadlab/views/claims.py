@@ -1,0 +1,95 @@
+"""What claims come to over a whole trace, by size: success and what it cost."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from bokeh.layouts import row
+from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Range1d
+from bokeh.plotting import figure
+
+from ..units import MIB, format_size
+from . import theme
+
+_COLOURS = {"potad": "#0072b2", "cma": "#d55e00"}
+
+
+class Survey(Protocol):
+    """What is needed of an allocator's claims, in one way."""
+
+    @property
+    def allocator(self) -> str: ...
+    @property
+    def may_move(self) -> bool: ...
+    @property
+    def size_bytes(self) -> np.ndarray: ...  # i8[size]
+    @property
+    def done(self) -> np.ndarray: ...  # bool[size, moment]
+    @property
+    def moved_bytes(self) -> np.ndarray: ...  # i8[size, moment]
+    @property
+    def in_vain(self) -> np.ndarray: ...  # i8[size, moment]
+
+
+def name(found: Survey) -> str:
+    """What the line of an allocator, in one way, is called."""
+    return found.allocator.partition(":")[0] + (", may migrate" if found.may_move else "")
+
+
+def columns(found: Survey) -> dict[str, np.ndarray]:
+    """By size: success in % of the moments; MiB copied and tries in vain, means per claim given.
+
+    NaN where none was given.
+    """
+    given = found.done.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        copied = (found.moved_bytes * found.done).sum(axis=1) / MIB / given
+        in_vain = (found.in_vain * found.done).sum(axis=1) / given
+    return {
+        "size_bytes": found.size_bytes,
+        "success_percent": 100 * found.done.mean(axis=1),
+        "copied_mib": copied,
+        "in_vain": in_vain,
+    }
+
+
+def draw(surveys: Sequence[Survey], light: bool = True) -> Any:
+    """Success, and what was copied, over the size: a colour per allocator, dashed if it moves."""
+    plots = [
+        _plot("Claims given", "of the moments, %", "success_percent", surveys),
+        _plot("Copied for each claim given", "MiB, mean", "copied_mib", surveys),
+        _plot("Tries in vain before it", "ranges or steps, mean", "in_vain", surveys),
+    ]
+    plots[0].y_range = Range1d(-3, 103)
+    for plot in plots:
+        theme.dress(plot, light)
+    return row(*plots, sizing_mode="stretch_width")
+
+
+def _plot(title: str, label: str, column: str, surveys: Sequence[Survey]) -> Any:
+    plot = figure(
+        title=title,
+        x_axis_type="log",
+        height=210,
+        sizing_mode="stretch_width",
+        tools="",
+        x_axis_label="size of the claim",
+        y_axis_label=label,
+    )
+    items = []
+    for found in surveys:
+        data = ColumnDataSource({key: list(values) for key, values in columns(found).items()})
+        colour = _COLOURS.get(found.allocator.partition(":")[0], "#009e73")
+        dash = "dashed" if found.may_move else "solid"
+        line = plot.line(
+            "size_bytes", column, source=data, color=colour, line_dash=dash, line_width=2
+        )
+        dots = plot.scatter("size_bytes", column, source=data, color=colour, size=6)
+        items.append(LegendItem(label=name(found), renderers=[line, dots]))
+    ticks = surveys[0].size_bytes.tolist() if surveys else []
+    plot.xaxis.ticker = FixedTicker(ticks=ticks)
+    plot.xaxis.major_label_overrides = {tick: format_size(tick) for tick in ticks}
+    plot.add_layout(Legend(items=items, orientation="horizontal", ncols=2), "above")
+    theme.compact(plot)
+    theme.compact_legend(plot)
+    return plot
