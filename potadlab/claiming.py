@@ -273,7 +273,7 @@ def _ranges(run: Run, state: Any, granules: int, align_order: int, may_move: boo
     looked = _places(state, granules, align_order, int(event["granule"]) if done else NONE)
     for start, _ in zip(looked, range(int(event["steps"])), strict=False):
         if done and start == event["granule"]:
-            moved = np.count_nonzero(run.moves["op"] == len(run.case.ops) - 1)
+            moved = int(np.count_nonzero(run.moves["op"] == len(run.case.ops) - 1))
             words = f"emptied: {_blocks(moved)} moved away" if moved else "free now: found"
             yield Try(1, granules * unit, start * unit, True, words)
             return
@@ -284,13 +284,13 @@ def _ranges(run: Run, state: Any, granules: int, align_order: int, may_move: boo
 def _places(state: Any, granules: int, align_order: int, own: int) -> Iterator[int]:
     """Aligned starts of clear bits, as they were before the claim at `own`."""
     area = state.area[0]
-    base, end, shift = int(area["base"]), int(area["base"] + area["granules"]), area["bit_order"]
-    bits = state.bits.astype(bool)
+    base, end, bit = int(area["base"]), int(area["base"] + area["granules"]), 1 << area["bit_order"]
+    claimed = state.claimed.astype(bool)
     if own != NONE:
-        bits[(own - base) >> shift : (own + granules - 1 - base >> shift) + 1] = False
-    align = 1 << max(align_order, int(shift))
+        claimed[own - base : own - base + granules] = False
+    align = max(1 << align_order, int(bit))
     for start in range(-(-base // align) * align, end - granules + 1, align):
-        if not bits[start - base >> shift : (start + granules - 1 - base >> shift) + 1].any():
+        if not claimed[start - base : start - base + -(-granules // bit) * bit].any():
             yield start
 
 

@@ -2,9 +2,11 @@
 
 import time
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,15 +15,15 @@ from . import kinds
 from .core import allocators, census, fold
 from .core.allocators import Allocator, Chosen
 from .core.interface import check
-from .core.layout import BLOCK, EVENT, MOVE, NONE, POISON, Flag, Outcome, Verb
+from .core.layout import BLOCK, EVENT, MOVE, NONE, OP, POISON, Flag, Outcome, Verb
 from .core.mapped import mapped
-from .core.meter import COST, Metering, metering
+from .core.meter import COST, OTHER, Metering, metering
 from .core.replay import begin, replay
 from .errors import UnknownName
 from .grouping import groups_of
 from .metrics import lines
 from .metrics.fragmentation import SIZES, order_of
-from .metrics.lines import Lines
+from .metrics.lines import Lines, LinesOverTime, Touched
 from .units import Space
 
 # A BLOCK[] is kept this often, and any moment is one stretch of events away: about 20 ms of folding
@@ -107,7 +109,7 @@ def _end_start(state: Any, case: Case) -> None:
 
     Linux's buddy tells the migratetype of each pageblock then: 300,000 lines in thp_split.
     """
-    op = case.ops[:1].copy()
+    op = case.ops[:1].copy() if len(case.ops) else np.zeros(1, OP)
     op["verb"], op["order"], op["handle"] = Verb.ALLOCATE, _BEYOND, 0
     nothing = (np.full(1, NONE), np.zeros(1, EVENT), case.moves(), case.room(), case.zones)
     replay(state, op, np.zeros(1, np.uint8), *nothing)
@@ -118,50 +120,106 @@ def count_lines(spec: str, case: Case, cpus: int | None = None) -> tuple[Lines, 
 
     cpus: for so many, if not the usual number.  Raises RuntimeError under NUMBA_DISABLE_JIT=1.
     """
+    found, events, _ = lines_over_time(spec, case, [0, len(case.ops)], cpus)
+    return found, events
+
+
+def lines_over_time(
+    spec: str,
+    case: Case,
+    moments: Sequence[int] | np.ndarray,
+    cpus: int | None = None,
+    tell: Callable[[float], None] = lambda share: None,
+) -> tuple[Lines, np.ndarray, LinesOverTime]:
+    """As `count_lines`, and the lines in each structure between moments (ops done, ascending).
+
+    The first moment is 0, the last is after all ops; tell(share done) is called at each.
+    """
     picked = chosen(spec)
     state, where = begun(spec, case, **(picked.for_cpus(cpus) if cpus else {}))
     _end_start(state, case)
-    groups = _groups(spec, case)
+    groups, edges = _groups(spec, case), np.asarray(moments, np.int64)
     events, costs = np.zeros(len(case.ops), EVENT), np.zeros(len(case.ops), COST)
-    rest = (groups, where, events, case.moves(), case.room(), case.zones)
+    moves, room, moved = case.moves(), case.room(), 0
     with _metering(picked, state) as now:
-        replay(now.state, case.ops, *rest, run=now.runner(costs))
-        return lines.summed(case.ops, events, costs, now.lines_by_array()), events
+        sums = [now.lines_by_array()]
+        for first, end in pairwise(edges.tolist()):
+            tell(first / max(len(case.ops), 1))
+            part = slice(first, end)
+            told = (where, events[part], moves[moved:], room, case.zones)
+            run = now.runner(costs[part])
+            moved += replay(now.state, case.ops[part], groups[part], *told, run=run)
+            sums.append(now.lines_by_array())
+        by_array = {name: np.diff([counts[name] for counts in sums], axis=0) for name in now.names}
+        found = lines.summed(case.ops, events, costs, sums[-1])
+    return found, events, LinesOverTime(edges, _done_between(case.ops, events, edges), by_array)
 
 
-@dataclass(frozen=True)
-class Touched:
-    """A cache line that an op touched; `line` counts from the start of the structure."""
+def _done_between(ops: np.ndarray, events: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """i8[sample, 3]: ALLOCATEs and RELEASEs that were done between moments, and all others."""
+    rows = np.where(events["outcome"] == Outcome.DONE, np.minimum(ops["verb"], OTHER), OTHER)
+    sums = np.stack([np.append(0, np.cumsum(rows == row)) for row in range(OTHER + 1)], axis=1)
+    return np.diff(sums[edges], axis=0)
 
-    structure: str
-    line: int
-    read: bool
-    written: bool
-    locked: bool
+
+class Touching:
+    """An allocator at a moment of a case: which lines any op touches, and what one may ask.
+
+    Going on costs the ops between, going back begins anew.
+    """
+
+    def __init__(self, spec: str, case: Case) -> None:
+        self.spec, self.case = spec, case
+        self._picked, self._groups = chosen(spec), _groups(spec, case)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._state, self._where = begun(self.spec, self.case)
+        _end_start(self._state, self.case)
+        self._moves, self._room = self.case.moves(), self.case.room()
+        self._moved = self.done = 0
+        self.asked = 0  # ops that are not the case's, since
+
+    def go(self, index: int) -> None:
+        """Be where the case's first `index` ops are done, and nothing else."""
+        if index < self.done or self.asked:
+            self._begin()
+        self._on(self._state, index)
+
+    def _on(self, state: Any, index: int, run: Callable[..., int] | None = None) -> None:
+        part = slice(self.done, index)
+        ops, groups = self.case.ops[part], self._groups[part]
+        rest = (self._moves[self._moved :], self._room, self.case.zones)
+        events = np.zeros(len(ops), EVENT)
+        self._moved += replay(state, ops, groups, self._where, events, *rest, run=run)
+        self.done = index
+
+    def at(self, index: int) -> list[Touched]:
+        """The lines that op `index` of the case touches, in the order of their first touches."""
+        self.go(index)
+        with _metering(self._picked, self._state) as now:
+            self._on(now.state, index + 1, now.runner(np.zeros(1, COST)))
+            return lines.touched(now)
+
+    def ask(self, ops: np.ndarray) -> tuple[np.ndarray, list[Touched]]:
+        """(EVENT[] with the lines of each, lines that the last touches) of ops of one's own.
+
+        OP[]; their handles count on from the case's.
+        """
+        self.asked += len(ops)
+        room = max(int(ops["handle"].max(initial=0)) + 1 - len(self._where), 0)
+        self._where = np.append(self._where, np.full(2 * room, NONE, np.int64))
+        events, costs = np.zeros(len(ops), EVENT), np.zeros(len(ops), COST)
+        groups = groups_of(ops, self._picked.grouping, len(self._where))
+        rest = (self._where, events, self._moves, self._room, self.case.zones)
+        with _metering(self._picked, self._state) as now:
+            replay(now.state, ops, groups, *rest, run=now.runner(costs))
+            return events, lines.touched(now)
 
 
 def touched_by(spec: str, case: Case, index: int) -> list[Touched]:
     """The lines that op `index` of a case touches, in the order of their first touches."""
-    picked, after = chosen(spec), index + 1
-    state, where = begun(spec, case)
-    events, groups, zones = np.zeros(after, EVENT), _groups(spec, case), case.zones
-    rest = (case.moves(), case.room(), zones)
-    _end_start(state, case)
-    moved = replay(state, case.ops[:index], groups, where, events, *rest)
-    with _metering(picked, state) as now:
-        run, rest = now.runner(np.zeros(1, COST)), (rest[0][moved:], *rest[1:])
-        one = (case.ops[index:after], groups[index:after], where, events[index:after])
-        replay(now.state, *one, *rest, run=run)
-        return [
-            Touched(
-                now.names[each["array"]],
-                int(each["line"]),
-                bool(each["read"]),
-                bool(each["written"]),
-                bool(each["locked"]),
-            )
-            for each in now.touches()
-        ]
+    return Touching(spec, case).at(index)
 
 
 def state_after(spec: str, case: Case) -> Any:

@@ -83,6 +83,7 @@ class Claimed:
     chunk_bytes: int
     steps: list[Step]
     words: str
+    ranges: int = 0  # tried in place of steps, one after the other (CMA); 255: or more
     moved_blocks: int = 0  # out of its way
     moved_bytes: int = 0
 
@@ -308,9 +309,10 @@ class Session:
         done = outcome == Outcome.DONE
         moves = self.runs[name].moves[self.runs[name].moves["op"] == index]
         found = done and not len(moves)  # else all steps were in vain, and a window was emptied
+        by_range = chosen(name).allocator.claims_ranges
         steps = [
             Step(granules >> (order - i), unit << (order - i), found and i == tried - 1)
-            for i in range(tried)
+            for i in range(0 if by_range else tried)
         ]
         return Claimed(
             allocator=name,
@@ -320,6 +322,7 @@ class Session:
             chunk_bytes=unit << int(event["order"]),
             steps=steps,
             words=_claim_words(name, outcome),
+            ranges=tried if by_range else 0,
             moved_blocks=len(moves),
             moved_bytes=int((np.int64(unit) << moves["order"].astype(np.int64)).sum()),
         )
@@ -463,7 +466,7 @@ def _claim_words(name: str, outcome: Outcome) -> str:
     return allocator.claim_untried if outcome == Outcome.IGNORED else allocator.claim_refused
 
 
-def _check_memory(space: Space, names: list[str]) -> None:
+def check_memory(space: Space, names: Sequence[str]) -> None:
     """Raises BadSpace where the tables of struct page would not fit this machine's memory.
 
     Every free block of MAX_PAGE_ORDER touches a page of them, and a quarter of one of the census.
@@ -494,7 +497,7 @@ def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> 
     if space.granule_bytes != trace.granule_bytes:
         have, want = format_size(space.granule_bytes), format_size(trace.granule_bytes)
         raise BadSpace(f"granule {have}: the trace {trace.name} counts {want}; take that")
-    _check_memory(space, names)
+    check_memory(space, names)
     if not custom:
         return
     if any(chosen(name).allocator.needs_record for name in names):

@@ -35,14 +35,13 @@ def side_by_side(case: Case, copies: int, ops: int = OPS) -> Case:
     step = int(np.ptp(own["time_ns"])) // (_SPREAD * copies) if len(own) else 0
     together = np.concatenate([_copied(own, copy, handles, step) for copy in range(copies)])
     together = together[np.argsort(together["time_ns"], kind="stable")]
-    granules = case.space.bytes // case.space.granule_bytes * copies
-    space = Space(
-        f"{copies} times {case.space.name}",
-        case.space.granule_bytes,
-        ((0, granules),),
-        (Zone("all", 0, granules),),
-    )
-    return Case(space, together, np.zeros(0, BLOCK), handles * copies)
+    return Case(space_of(case.space, copies), together, np.zeros(0, BLOCK), handles * copies)
+
+
+def space_of(space: Space, copies: int) -> Space:
+    """A zone of N times the memory, all of it in service."""
+    granules, name = space.bytes // space.granule_bytes * copies, f"{copies} times {space.name}"
+    return Space(name, space.granule_bytes, ((0, granules),), (Zone("all", 0, granules),))
 
 
 def _own_ops(case: Case, count: int) -> tuple[np.ndarray, int]:

@@ -11,6 +11,7 @@ from potadlab.core.layout import BLOCK, NONE, OP, Verb
 from potadlab.errors import BadSize, UnknownName
 from potadlab.kinds import KIND
 from potadlab.report import claim_table
+from potadlab.report.claims import claim_rows
 from potadlab.runs import Case
 from potadlab.traces import Trace
 from potadlab.units import MIB, Space
@@ -91,6 +92,14 @@ def test_no_room_for_the_area():
     assert answers[2].area is None
     assert not answers[2].done
     assert answers[0].done
+    assert claim_rows(answers)[1][-1][-1] == "given up: the space has no room for the area"
+
+
+def test_a_claim_larger_than_the_area():
+    answers = claim_at(trace_of([]), 0, 4 * MIB, MIB, area="2MiB")
+    assert answers[0].done
+    assert (answers[2].area, answers[2].tries) == ((14 * MIB, 16 * MIB), [])
+    assert claim_rows(answers)[1][-1][-1] == "given up: no range of this size in the area"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +120,7 @@ def test_the_table_cuts_a_long_search_in_its_middle():
     trace = trace_of(FULL)
     answers = claim_at(trace, 1, 64 << 10, 64 << 10, area="8MiB")
     table = claim_table(trace, 1, 64 << 10, 64 << 10, answers)
-    cells = [str(cell) for column in table.columns for cell in column._cells]
+    cells = [cell for row in table.rows[1] for cell in row]
     assert len(answers[2].tries) == 128
     assert "121 more" in cells
     assert any(cell.startswith("given up; 128 in vain") for cell in cells)

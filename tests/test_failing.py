@@ -128,6 +128,36 @@ def test_an_owner_that_lets_go_recovers_and_its_neighbours_go_on():
     assert potad.allocate("8KiB").start == 8192
 
 
+def test_what_its_owner_lets_go_of_in_time_is_taken_out():
+    """Soft: at once where the owner released it, at release where it promised to."""
+    potad = pl.Potad(pl.Space.ram("64KiB"))
+    block = potad.allocate(
+        "16KiB", "xfs_buf", "log", on_failure=lambda failure: potad.release(block)
+    )
+    failure = potad.fail(block.start + PAGE, soft=True)
+    assert (failure.outcome, failure.action) == (Result.RECOVERED, Action.DRAIN_AND_TAKE_OFF)
+    assert potad.lookup(PAGE).kind == "poison"
+    kept = potad.allocate("8KiB", "xfs_buf", "log", on_failure=lambda failure: "Delayed")
+    failure = potad.fail(kept, soft=True)
+    assert (failure.outcome, failure.action) == (Result.DELAYED, Action.KEEP)
+    assert potad.lookup(kept).poisoned
+    assert potad.release(kept) is True
+    assert potad.lookup(kept.start).kind == "poison"
+    assert potad.lookup(kept.start + PAGE) is None
+
+
+@pytest.mark.parametrize("maker", [pl.Potad, pl.Buddy])
+def test_pieces_are_their_owners_and_marked_as_the_block_was(maker):
+    allocator, heard = maker(pl.Space.ram("64KiB")), []
+    block = allocator.allocate("8KiB", "anon", "me", on_failure=heard.append)
+    allocator.mark(block, State.DIRTY | State.MAPPED)
+    for piece in allocator.split(block, PAGE):
+        assert allocator.lookup(piece).state == State.DIRTY | State.MAPPED
+        allocator.fail(piece, by="potad")
+        assert heard.pop().start == piece.start
+    assert not heard
+
+
 def test_an_owner_that_breaks_is_told_of_in_the_words():
     potad = pl.Potad(pl.Space.ram("64KiB"))
 

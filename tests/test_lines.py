@@ -1,6 +1,7 @@
 """What is made of costs, by hand: sums, copies on virtual CPUs, columns of figures, tables."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,13 @@ def test_a_number_of_cpus_that_cannot_be_had():
     trace = pl.Trace.read(pl.datasets()["thp_split"])
     with pytest.raises(pl.BadSize, match="65 virtual CPUs: take 1 to 64"):
         pl.replay(trace, cpus=[8, 65])
+
+
+def test_copies_that_are_more_than_the_machine_can_model_are_refused(monkeypatch):
+    trace = pl.Trace.read(pl.datasets()["thp_split"])
+    monkeypatch.setattr(Path, "read_text", lambda path: "MemAvailable: 3000000 kB\n")
+    with pytest.raises(pl.BadSpace, match=r"a space of 1.5 TiB: buddy would need about 1.9\d GiB"):
+        pl.replay(trace, ["buddy"], space=pl.Space.ram("24GiB"), cpus=[1, 64])
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """A machine as it runs, without one: a stream of made-up events, and what is told of it."""
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -306,6 +307,27 @@ def test_the_button_records(shown, tmp_path):
     assert panel.record.description == "Record"
     assert "1 allocs" in panel.message.value
     assert pl.Trace.read(tmp_path / "made.parquet").events == 1
+
+
+def test_each_recording_is_of_a_name_of_its_own_and_ends_once(shown, tmp_path, monkeypatch):
+    panel, _, events = shown
+    monkeypatch.chdir(tmp_path)
+    for number, pages in enumerate((1, 2)):
+        now = f"recorded-00000{number}.parquet"
+        monkeypatch.setattr("potadlab.dashboard.live._suggestion", lambda now=now: now)
+        panel.record.click()
+        events.then = [row(1, 0, 64 + place) for place in range(pages)]
+        panel.step()
+        asked = threading.Event()
+        panel._thread.submit(asked.wait)  # it is still busy with something
+        panel.record.click()
+        assert panel.record.disabled
+        asked.set()
+        panel._thread.submit(lambda: None).result()
+        assert not panel.record.disabled
+        assert f"{pages} allocs" in panel.message.value
+    for number, pages in enumerate((1, 2)):
+        assert pl.Trace.read(f"recorded-00000{number}.parquet").events == pages
 
 
 def test_a_machine_that_cannot_be_recorded_is_told_in_the_page(monkeypatch):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import potadlab as pl
-from potadlab.core.layout import NONE, Verb
+from potadlab.core.layout import BLOCK, NONE, Verb
 from potadlab.errors import PotadError
-from potadlab.potad import Block
+from potadlab.potad import Block, reckoning
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -183,6 +183,22 @@ def test_a_pinned_block_waits_for_its_last_pin(any_one):
     assert any_one.lookup(block.start) is None
 
 
+def test_what_moves_keeps_what_its_descriptor_says(potad):
+    block = potad.allocate("8KiB", "anon", "me")
+    potad.mark(block, 3)
+    potad.lookup(block).body[:] = 9
+    moved = potad.migrate(block)
+    found = potad.lookup(moved.to)
+    assert (found.start, found.owner, found.state, found.handle) == (
+        moved.to,
+        "me",
+        3,
+        block.handle,
+    )
+    assert (found.body == 9).all()
+    assert potad.lookup(moved.start) is None
+
+
 def test_pins_are_counted_on_the_descriptor(potad):
     block = potad.allocate("8KiB", "anon", "me")
     potad.pin(block)
@@ -214,6 +230,17 @@ def test_a_piece_that_is_pinned_keeps_the_state_and_the_body_of_its_descriptor(p
         found = potad.lookup(piece)
         assert (found.owner, found.state) == ("log", 3)
         assert (found.body == 7).all()
+    potad.unpin(first)
+    assert potad.release(second) is potad.release(first) is True
+    assert potad.descriptors().total_bytes == potad.descriptors().lookup_bytes, "both records went"
+
+
+def test_what_is_free_ends_at_the_border_of_a_zone():
+    none, served = np.zeros(0, BLOCK), np.array([(0, 16)])
+    zones = [(8, 16), (0, 8)]
+    assert reckoning.gaps(none, served, zones) == [(0, 8), (8, 16)]
+    assert reckoning.largest_free_order(none, served, zones) == 3
+    assert reckoning.longest_row(none, served, zones, 0) == 8
 
 
 SKETCH = {  # MiB of 16 that are taken: (chunks' size, start) in MiB, steps

@@ -10,6 +10,7 @@ from rich.console import Console
 import potadlab as pl
 from potadlab.core.layout import BLOCK, NONE, OP, Verb
 from potadlab.report import html_page, page, table
+from potadlab.report.sheet import Sheet
 from potadlab.units import Space
 
 HOSTILE = "</script><script>alert(1)</script><b>"
@@ -126,7 +127,7 @@ def test_a_page_that_fails_leaves_the_old_one(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["x[/b]", "x[b]", "x\\", "[link=y]"])
 def test_tables_show_names_as_they_are(name):
     told = io.StringIO()
-    Console(file=told, width=200).print(table.table_of(name, (["name"], [[name]]), name))
+    Console(file=told, width=200).print(Sheet(name, (["name"], [[name]]), name))
     assert told.getvalue().count(name) == 3
 
 

@@ -1,5 +1,7 @@
 """A session: what lives at a moment, what a click does, and the way back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made import allocate, blocks_of, ops_of, release, space_of, split
@@ -243,6 +245,28 @@ def test_a_claim_goes_down_until_it_finds(session):
     assert (potad.size_bytes, potad.chunk_bytes) == (8 * PAGE, 4 * PAGE)
 
 
+def cma_trace(granules):
+    """Memory with a granule that stays every 256."""
+    start = [(at, 0, number, SLAB, 0) for number, at in enumerate(range(0, granules, 256))]
+    return replace(
+        small_trace(), ops=ops_of(allocate(50, kind=SLAB)), handles=51,
+        space=space_of([(0, granules)], (0, granules)), start=blocks_of(*start),
+    )  # fmt: skip
+
+
+def test_a_claim_of_cma_counts_the_ranges_it_tried():
+    """Its steps are ranges: they are no chunks, and there may be more than a size has halves."""
+    session = Session(cma_trace(2048), ["cma:area=4MiB"])
+    (found,) = session.claim(2, 0, 1)
+    assert (found.outcome, found.ranges, found.steps) == (DONE, 2, [])
+    assert found.start_bytes == 1025 * PAGE, "the first granule of the area stays"
+    (found,) = session.claim(256, 0, 1)
+    assert (found.outcome, found.ranges, found.steps) == (REFUSED, 255, [])
+    (found,) = Session(cma_trace(512), ["cma:area=4MiB"]).claim(2, 0, 1)
+    assert (found.outcome, found.ranges) == (IGNORED, 0)
+    assert found.words == "not tried: there is no room for the area"
+
+
 def test_a_claim_that_finds_nothing_gives_up(session):
     potad, buddy, _ = session.claim(64, 3, 2)
     assert (potad.outcome, potad.start_bytes) == (REFUSED, None)
@@ -340,6 +364,9 @@ def test_what_cannot_be_replayed_says_why():
             Session(trace, names, space=Space.ram("256KiB"))
     with pytest.raises(BadSpace, match=r"small: at its peak the trace holds 36 KiB.*16 KiB"):
         Session(trace, ["potad"], space=Space.ram("16KiB"))
+    with pytest.raises(BadSpace, match=r"36 KiB.*more than the space of 32 KiB"):
+        Session(trace, ["potad"], space=Space.ram("32KiB"))
+    assert Session(trace, ["potad"], space=space_of([(0, 9)], (0, 9))).length == 8, "36 KiB do"
     with pytest.raises(BadSpace, match=r"granule 512 B: the trace small counts 4 KiB"):
         Session(trace, ["potad"], space=Space.ram("256KiB", granule=512))
 

@@ -2,10 +2,12 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 
@@ -155,20 +157,61 @@ def _resident_bytes() -> int:
 
 
 def _threads(records: np.ndarray) -> Figures:
-    """Two replays in two threads, a core each, against one: kernels hold no lock of Python's."""
+    """Two replays in two threads, a core each, against one: kernels hold no lock of Python's.
+
+    The slower thread's time with the other beside it, over the slower core's alone: of the
+    processor, and on the clock, where all else that runs on the machine counts too.  `control` does
+    sums only: what two threads cost there, the machine costs (cores that are one core's siblings).
+    """
     cores = _cores()
     if len(cores) < 2:
         return {}
     known, pages = told(records), pages_for(records)
-    loads = [Load(WHOLE, known, pages) for _ in range(2)]
+    replays = [Load(WHOLE, known, pages).replay for _ in range(2)]
+    sums = partial(exchange.arithmetic, 10 * len(records))
+    work: dict[str, list[Callable[[], object]]] = {
+        "two_over_one": [*replays],
+        "control": [sums] * 2,
+    }
+    clock = {name: list[float]() for name in work}
     with _thread_on(cores[-1]) as one, _thread_on(cores[-2]) as other:
         pools = one, other
-        _together(loads, pools)
-        ratios = []
-        for _ in range(5):
-            single = _together(loads[:1], pools)
-            ratios.append(_together(loads, pools) / single)
-    return {"threads.two_over_one": Figure.of(ratios, "ratio")}
+        turns = {
+            name: partial(_two_over_one, each, pools, clock[name]) for name, each in work.items()
+        }
+        for turn in turns.values():
+            turn()
+        for times in clock.values():
+            times.clear()
+        processor = alternate(turns)
+    return {
+        f"threads.{name}{of}": Figure.of(ratios[name], "ratio")
+        for of, ratios in (("", processor), (".clock", clock))
+        for name in work
+    }
+
+
+def _two_over_one(
+    work: list[Callable[[], object]], pools: tuple[ThreadPoolExecutor, ...], clock: list[float]
+) -> float:
+    """The ratio of processor time; that of the clock is appended."""
+    pairs = list(zip(pools, work, strict=True))
+    alone = [pool.submit(_times, each, Barrier(1)).result() for pool, each in pairs]
+    both = Barrier(2)
+    together = [job.result() for job in [pool.submit(_times, each, both) for pool, each in pairs]]
+    processor, elapsed = (
+        max(times[i] for times in together) / max(times[i] for times in alone) for i in range(2)
+    )
+    clock.append(elapsed)
+    return processor
+
+
+def _times(work: Callable[[], object], begin: Barrier) -> tuple[float, float]:
+    """Seconds of this thread's processor time, and of the clock, from when all have come."""
+    begin.wait()
+    clock, processor = time.perf_counter(), time.thread_time()
+    work()
+    return time.thread_time() - processor, time.perf_counter() - clock
 
 
 def _thread_on(core: int) -> ThreadPoolExecutor:
@@ -187,14 +230,6 @@ def _cores() -> list[int]:
 
 def _keep_to_all() -> None:
     os.sched_setaffinity(0, range(os.cpu_count() or 1))  # those that there are
-
-
-def _together(loads: list[Load], pools: tuple[ThreadPoolExecutor, ...]) -> float:
-    """Seconds until all have replayed, each in a thread of its own."""
-    before = time.perf_counter()
-    for job in [pool.submit(load.replay) for load, pool in zip(loads, pools, strict=False)]:
-        job.result()
-    return time.perf_counter() - before
 
 
 # ---- how it grows ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What commands share: arguments, files that appear when they are whole, a progress bar."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -172,12 +173,14 @@ def progress() -> Iterator["Progress"]:
 
 
 def show(*tables: Any) -> None:
-    """Print tables, as wide as the terminal."""
+    """Print tables, as wide as the terminal or $COLUMNS says."""
     from rich.console import Console
 
+    from ..report.sheet import WIDTH
+
     console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or pipe has no edge to wrap at
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        console.width = WIDTH  # a file or pipe has no edge to wrap at
     for place, table in enumerate(tables):
         if place:
             console.print()

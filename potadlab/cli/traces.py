@@ -32,11 +32,9 @@ def info(file: str, snapshot: str | None, as_json: str | None) -> None:
         if told and as_json:
             parts.put(told, as_json, parts.json_text(trace.info()))
     if not told:
-        from rich.console import Console
-
         from ..report import info_table
 
-        Console().print(info_table(trace))
+        parts.show(info_table(trace))
 
 
 @click.command(name="import")
@@ -127,11 +125,6 @@ def diff(first: str, second: str, as_json: str | None) -> None:
         if numbers and as_json:
             parts.put(numbers, as_json, parts.json_text(found.as_dict()))
     if not numbers:
-        from rich.console import Console
-
         from ..report import difference_table
 
-        console = Console()
-        if not console.is_terminal:
-            console.width = 160
-        console.print(difference_table(found))
+        parts.show(difference_table(found))

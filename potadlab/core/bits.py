@@ -11,7 +11,6 @@ from numba.core import types
 
 from ._jit import inlined, kernel, machine
 
-WORD_BITS = 64
 ONES = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 # bit i is set where an aligned run of 2, 4, 8, 16, 32 bits may begin
 _STARTS = np.array(
@@ -70,6 +69,16 @@ def runs(word, order):
     if order >= 5:
         word &= word >> np.uint64(16) & STARTS_16
     return word
+
+
+@inlined
+def widened(starts, order):
+    """The word with all bits set of the aligned runs of 2**order that begin at the bits `starts`.
+
+    order <= 5.
+    """
+    one = np.uint64(1)
+    return starts * ((one << np.uint64(np.int64(1) << order)) - one)
 
 
 @inlined

@@ -22,7 +22,6 @@ from .text import COUNT_MAX, NOT_TOLD, ORDER_MAX, PFN_MAX, Interned, Op, intern,
 
 HEADER_BYTES = 16
 SLACK = 16  # words of eight bytes are read
-WORDS_MAX = 512  # of a stack or name, in eight bytes: as many as a page has
 EVENT_BYTES = 16  # a page holds at most one event that makes a row in so many bytes
 
 FIELD = ("pfn", "order", "gfp", "migratetype", "count", "align", "error", "name")

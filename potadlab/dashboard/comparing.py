@@ -127,12 +127,12 @@ class Comparing:
         session, index = board.session, board.index
         found = compare.metrics(session, index, self.rounds)
         heads, rows = compare.cells(session, found)
-        self.table.value = _table(heads, rows)
+        self.table.value = table(heads, rows)
         write = compare.as_text if self.form.value == TEXT else compare.as_markdown
         self.paste.value = write(session, found, index)
 
 
-def _table(heads: list[str], rows: list[list[str]]) -> str:
+def table(heads: list[str], rows: list[list[str]]) -> str:
     top = "".join(f"<th>{escape(head)}</th>" for head in heads)
     body = "".join(f"<tr>{''.join(map(_cell, cells))}</tr>" for cells in rows)
     return f'<table class="potadlab-numbers"><tr>{top}</tr>{body}</table>'

@@ -52,6 +52,7 @@ class Controls:
         self.legend, self.status = html(width="100%"), html()
         self.status.add_class("potadlab-status")
         self.message = html(flex="1 1 200px")
+        self.message.add_class("potadlab-message")
         self.cancel = button("stop", "stop this work; all stays as it was", "Cancel", "84px")
         self.cancel.layout.display = "none"
         self.progress = widgets.FloatProgress(

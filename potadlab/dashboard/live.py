@@ -254,8 +254,9 @@ class Live(Memory):
         self._counted_s = 0.0
         self._thread = ThreadPoolExecutor(1, "potadlab-live")
         self.record = button("circle", "write what happens from now on", "Record", "90px")
+        self._suggested = _suggestion()
         self.target = widgets.Text(
-            time.strftime("recorded-%H%M%S.parquet"),
+            self._suggested,
             description="to",
             continuous_update=False,
             layout=widgets.Layout(width="260px", flex="0 0 auto"),
@@ -372,8 +373,11 @@ class Live(Memory):
 
     def _toggle(self) -> None:
         if self._watch.recording:
+            self.record.disabled = True  # until it has ended
             self._thread.submit(self._watch.finish).add_done_callback(self._finished)
             return
+        if self.target.value == self._suggested:  # the one before may have that name
+            self.target.value = self._suggested = _suggestion()
         target = Path(self.target.value).expanduser()
         if target.suffix != ".parquet":
             raise PotadError(f"{target}: name it something.parquet")
@@ -388,6 +392,7 @@ class Live(Memory):
 
     def _tell_finished(self, done: Any) -> None:
         self.record.description, self.record.icon = "Record", "circle"
+        self.record.disabled = False
         if done.exception():
             self._failed(done.exception())
             return
@@ -397,6 +402,10 @@ class Live(Memory):
             f"{output.target}: {counts['allocates']:,} allocs, {counts['releases']:,} frees, "
             f"{counts['lost_events']:,} lost; the memory before and after beside it"
         )
+
+
+def _suggestion() -> str:
+    return time.strftime("recorded-%H%M%S.parquet")
 
 
 def _function(name: str) -> str:

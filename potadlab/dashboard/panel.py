@@ -3,7 +3,7 @@
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets
 from IPython import get_ipython
@@ -31,7 +31,7 @@ class Panel(ABC):
         self._dragged: tuple[int, float] | None = None  # first granule and y at the drag's start
         self._quiet = False  # a widget is moved by us, not by hand
         self._closed = False
-        _replace_in_cell(self)
+        replace_in_cell(self)
 
     def _set_stage(self, box: ipywidgets.VBox) -> None:
         """Make ready to show figures in `box`."""
@@ -105,7 +105,10 @@ class Panel(ABC):
         self.stage.ready(message["targets"], int(message["missing"]))
 
     def _hear_shown(self, message: dict[str, Any]) -> None:
-        self.stage.shown(int(message["number"]))
+        self.stage.shown(int(message["number"]), float(message.get("page_ms", 0)))
+
+    def _hear_seen(self, message: dict[str, Any]) -> None:
+        self.stage.see(message["seen"] is True)
 
     def _hear_theme(self, message: dict[str, Any]) -> None:
         if bool(message["light"]) != self.light:
@@ -188,10 +191,14 @@ def one_line(error: Exception) -> str:
     return text if known else f"{type(error).__name__}: {text}"
 
 
-_of_cell: dict[str, Panel] = {}
+class Closable(Protocol):
+    def close(self) -> None: ...
 
 
-def _replace_in_cell(panel: Panel) -> None:
+_of_cell: dict[str, Closable] = {}
+
+
+def replace_in_cell(panel: Closable) -> None:
     """Close the panel that an earlier run of the same cell left behind."""
     shell = get_ipython()
     kernel = getattr(shell, "kernel", None)

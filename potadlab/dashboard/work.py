@@ -71,3 +71,54 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         self._thread.shutdown(wait=False)
+
+
+class Latest:
+    """Work on the latest thing asked for, beside all else; what came before it is dropped.
+
+    `worker` lends its loop; an error goes to `failed`.
+    """
+
+    def __init__(self, worker: Worker, failed: Callable[[Exception], None]) -> None:
+        self._worker, self._failed = worker, failed
+        self._thread = ThreadPoolExecutor(1, "potadlab-aside")
+        self._wanted: tuple[Callable[[], Any], Callable[[Any], None]] | None = None
+        self.running = False
+
+    def ask(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """`work` aside, then `then` with its result, unless something else was asked meanwhile."""
+        self._wanted = work, then
+        if self._worker.loop is None:
+            self._wanted = None
+            try:
+                done = work()
+            except Exception as error:
+                return self._failed(error)
+            return self._tell(then, done)
+        if not self.running:
+            self.running = True
+            self._worker.spawn(self._run(self._worker.loop))
+
+    async def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            while self._wanted:
+                (work, then), self._wanted = self._wanted, None
+                try:
+                    done = await loop.run_in_executor(self._thread, work)
+                except Exception as error:
+                    self._failed(error)
+                    continue
+                if self._wanted is None:
+                    self._tell(then, done)
+        finally:
+            self.running = False
+
+    def _tell(self, then: Callable[[Any], None], done: Any) -> None:
+        try:
+            then(done)
+        except Exception as error:
+            self._failed(error)
+
+    def drop(self) -> None:
+        """What was asked is no longer wanted, unless it has begun."""
+        self._wanted = None

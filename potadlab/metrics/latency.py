@@ -1,5 +1,6 @@
 """How long it takes from a physical address to the descriptor: measured, by structure."""
 
+import platform
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core import interface
+from ..core._jit import DISABLED
 from ..core.follow import (
     classify_dependent,
     classify_independent,
@@ -85,6 +87,7 @@ def measure(
     in_service: int | None = None,
     updates: bool = False,
     kind_order: bool = False,
+    progress: Callable[[float, str], None] | None = None,
 ) -> list[Latency]:
     """Fill each lookup with `blocks` (BLOCK[]) and time it on random addresses inside them.
 
@@ -93,8 +96,8 @@ def measure(
     out.  Every lookup sees the same addresses; they alternate, `ROUNDS` times, in an order shuffled
     by `seed`.  `updates`: inserts and erasures are timed too, `kind_order`: lookups of kind and
     order alone.  All memory is asked to be in huge pages, as Linux maps its own; times are of the
-    processor, not of the clock.  Empty for no blocks.  Raises UnknownName for a lookup that is not
-    there.
+    processor, not of the clock, but for those of batches: a few have another's work in them.  Empty
+    for no blocks.  Raises UnknownName for a lookup that is not there.
     """
     for name in lookups:
         if name not in LOOKUPS:
@@ -103,10 +106,14 @@ def measure(
     if len(blocks) == 0:
         return []
     addresses = addresses_in(blocks, seed, lookups_timed)
-    filled = {name: filled_with(name, blocks, granules) for name in lookups}
+    tell = progress or (lambda share, what: None)
+    filled = {}
+    for done, name in enumerate(lookups):
+        tell(done / len(lookups) / 2, f"filling {name} with {len(blocks):,} blocks")
+        filled[name] = filled_with(name, blocks, granules)
     served = granules if in_service is None else in_service
     sizes = {name: _bytes(filled[name], len(blocks), served) for name in lookups}
-    rounds, samples = _rounds(filled, blocks, addresses, seed, updates, kind_order)
+    rounds, samples = _rounds(filled, blocks, addresses, seed, updates, kind_order, tell)
     return [
         _latency(name, rounds[name], samples[name], len(blocks), sizes[name]) for name in lookups
     ]
@@ -190,14 +197,17 @@ def _rounds(
     seed: int,
     updates: bool,
     kind_order: bool,
+    tell: Callable[[float, str], None],
 ) -> tuple[dict[str, list[_Round]], dict[str, np.ndarray]]:
     """Rounds of each lookup; the lookups alternate, so that all meet the same noise."""
     order, dice = random.Random(seed), np.random.default_rng(seed)
     timed: dict[str, list[_Round]] = {name: [] for name in filled}
     samples: dict[str, list[np.ndarray]] = {name: [] for name in filled}
-    for _ in range(ROUNDS):
+    for done in range(ROUNDS):
         chosen = dice.choice(len(blocks), min(_UPDATES, -(-len(blocks) // 2)), replace=False)
-        for name in order.sample(list(filled), len(filled)):
+        for at, name in enumerate(order.sample(list(filled), len(filled))):
+            share = (done + at / len(filled)) / ROUNDS
+            tell((1 + share) / 2, f"timing {name}, round {done + 1} of {ROUNDS}")
             ns, batches = _round(filled[name], addresses)
             if kind_order:
                 ns |= _classified(filled[name], addresses)
@@ -255,11 +265,20 @@ def _samples_ns(index: Any, addresses: np.ndarray) -> np.ndarray:
     ticks, nothing = np.zeros(len(addresses) // BATCH, np.int64), np.zeros(1000, np.int64)
     time_batches(index, addresses, BATCH, ticks[:0], 0)
     time_nothing(nothing)
-    before = time.thread_time()
+    before = time.perf_counter()  # as the counter, it goes on while others have the processor
     time_batches(index, addresses, BATCH, ticks, 0)
-    seconds = time.thread_time() - before
+    seconds = time.perf_counter() - before
     ns_per_tick = seconds * 1e9 / max(ticks.sum(), 1)
     return np.maximum(ticks - int(np.median(nothing)), 0) * ns_per_tick / BATCH
+
+
+def clock() -> str:
+    """What batches are timed with on this machine, in words."""
+    if DISABLED:
+        return "the system's clock, kernels not compiled"
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return "the cycle counter (rdtsc)"
+    return "the processor's counter (LLVM's readcyclecounter)"
 
 
 def _bytes(index: Any, blocks: int, in_service: int) -> int:

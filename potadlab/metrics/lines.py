@@ -1,14 +1,15 @@
 """What ops cost in cache lines, summed up: by verb, by structure, under the lock."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..core import interface
 from ..core.layout import Outcome, Verb
 from ..core.lookups import READ_ONLY
-from ..core.meter import COST, metering
+from ..core.meter import COST, Metering, metering
 from .latency import addresses_in, filled_with, outermost
 
 VERBS = {"allocate": Verb.ALLOCATE, "release": Verb.RELEASE}
@@ -30,6 +31,44 @@ class VerbLines:
     locked: float  # lines touched under it, over all ops
     by_array: dict[str, float]  # lines touched in each array of the state
     counts: np.ndarray  # i8[]  counts[n]: ops that touched n lines
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A cache line that an op touched; `line` counts from the start of the structure."""
+
+    structure: str
+    line: int
+    read: bool
+    written: bool
+    locked: bool
+
+
+def touched(now: Metering) -> list[Touched]:
+    """The lines that the last op touched, in the order of their first touches."""
+    return [
+        Touched(
+            now.names[each["array"]],
+            int(each["line"]),
+            bool(each["read"]),
+            bool(each["written"]),
+            bool(each["locked"]),
+        )
+        for each in now.touches()
+    ]
+
+
+@dataclass(frozen=True)
+class LinesOverTime:
+    """Lines touched in each structure, from moment to moment of a run.
+
+    index: i8[sample + 1], ops done at each moment; ops, and each of by_array: i8[sample, 3], by
+    Verb.ALLOCATE, Verb.RELEASE (those that were done) and others.
+    """
+
+    index: np.ndarray
+    ops: np.ndarray
+    by_array: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -127,30 +166,76 @@ class LookupLines:
 
 
 def of_lookups(
-    blocks: np.ndarray, granules: int, names: Sequence[str], seed: int = 1, count: int = 1 << 15
+    blocks: np.ndarray,
+    granules: int,
+    names: Sequence[str],
+    seed: int = 1,
+    count: int = 1 << 15,
+    updates: bool = True,
+    progress: Callable[[float, str], None] | None = None,
 ) -> dict[str, LookupLines]:
     """Fill each lookup with `blocks` (BLOCK[]), then count lines at random addresses inside them.
 
-    `count` lookups, as many blocks erased and stored again; the cache begins empty.
+    `count` lookups and, with `updates`, as many blocks erased and stored again; the cache begins
+    empty.
     """
+    tell = progress or (lambda share, what: None)
     blocks = outermost(blocks)
     if len(blocks) == 0:
         return {}
     addresses = addresses_in(blocks, seed, count)
     dice = np.random.default_rng(seed)
     chosen = blocks[dice.permutation(len(blocks))[:count]]
-    return {name: _lookup_lines(name, blocks, granules, addresses, chosen) for name in names}
+    found = {}
+    for done, name in enumerate(names):
+        tell(done / len(names), f"counting the lines of {name}")
+        again = chosen if updates and name not in READ_ONLY else None
+        found[name] = _lookup_lines(name, blocks, granules, addresses, again)
+    return found
 
 
 def _lookup_lines(
-    name: str, blocks: np.ndarray, granules: int, addresses: np.ndarray, chosen: np.ndarray
+    name: str,
+    blocks: np.ndarray,
+    granules: int,
+    addresses: np.ndarray,
+    chosen: np.ndarray | None,
 ) -> LookupLines:
     with metering(filled_with(name, blocks, granules)) as now:
         found = now.locate(addresses)
         erased = stored = None
-        if name not in READ_ONLY:
+        if chosen is not None:
             erased, stored = _mean(now.erase(chosen)["lines"]), _mean(now.store(chosen)["lines"])
     return LookupLines(_mean(found["lines"]), _mean(found["misses"]), stored, erased)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a lookup says of a granule, and the lines that it reads for that."""
+
+    start: int  # granules; NONE: in no live block
+    order: int
+    kind: int
+    touched: list[Touched]
+
+
+class Lookups:
+    """Lookups filled with the same blocks (BLOCK[]), to ask all of them for one granule."""
+
+    def __init__(self, names: Sequence[str], blocks: np.ndarray, granules: int) -> None:
+        kept = outermost(blocks)
+        self._filled = {name: filled_with(name, kept, granules) for name in names}
+
+    def at(self, granule: int) -> dict[str, Answer]:
+        """Each one's answer; RuntimeError under NUMBA_DISABLE_JIT=1."""
+        return {name: _answer(index, granule) for name, index in self._filled.items()}
+
+
+def _answer(index: Any, granule: int) -> Answer:
+    start, order, kind, _ = interface.locate(index, np.int64(granule))
+    with metering(index) as now:
+        now.locate(np.array([granule], np.int64))
+        return Answer(int(start), int(order), int(kind), touched(now))
 
 
 def lookup_figures(found: LookupLines) -> dict[str, Any]:

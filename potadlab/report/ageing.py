@@ -18,7 +18,8 @@ from ..runs import chosen
 from ..units import Space, format_size
 from ..views import ageing_ram as view
 from ..views import theme
-from . import figures, page, table
+from . import figures, page
+from .sheet import Rows, Sheet, html_table
 
 Progress = Callable[[float, str], None]  # share done, 0 to 1, and of what
 LOOP = "closed"
@@ -33,7 +34,7 @@ class AgedRun:
 
     def table(self) -> Any:
         """One row per allocator: a table that a terminal and a notebook show."""
-        return table.table_of(headline(self.ageing), rows(self.ageing), caption(self.ageing))
+        return Sheet(headline(self.ageing), rows(self.ageing), caption(self.ageing))
 
     def as_dict(self) -> dict[str, Any]:
         """The object of `potadlab age --json`."""
@@ -79,7 +80,7 @@ def headline(ageing: ageing_ram.Ageing) -> str:
     )
 
 
-def rows(ageing: ageing_ram.Ageing) -> table.Rows:
+def rows(ageing: ageing_ram.Ageing) -> Rows:
     """One row per allocator, over the last turnovers; lowest to highest of the seeds beside."""
     heads = [
         "allocator", "huge pages got", "at once", "unusable for 2 MiB", "spoilt regions",
@@ -200,7 +201,7 @@ def html_page(ageing: ageing_ram.Ageing) -> str:
     script, divs = components(plots)
     body = _SECTION.format(
         headline=escape(headline(ageing)),
-        rows=page.html_table(rows(ageing)),
+        rows=html_table(rows(ageing)),
         caption=escape(caption(ageing)),
         figures="".join(page.card(div) for div in divs.values()),
         script=script,

@@ -5,12 +5,12 @@ from typing import Any
 from ..claiming import TRIES_MAX, Answer
 from ..traces import Trace
 from ..units import format_size
-from . import table
+from .sheet import Rows, Sheet
 
 _SHOWN = 6  # of many ranges in vain, so many first ones and the last
 
 
-def claim_rows(answers: list[Answer]) -> table.Rows:
+def claim_rows(answers: list[Answer]) -> Rows:
     """A row per step; a long search is cut in its middle, and says so."""
     heads = ["allocator", "may move", "step", "asked for", "at", "came of it"]
     rows = []
@@ -34,8 +34,10 @@ def claim_rows(answers: list[Answer]) -> table.Rows:
 
 def _end(one: Answer) -> str:
     """The last line of an allocator: given or given up, and what it cost."""
-    if not one.tries:
+    if not one.tries and one.area is None:
         return "given up: the space has no room for the area"
+    if not one.tries:
+        return "given up: no range of this size in the area"
     if one.start_bytes is None:
         found = "given up"
     else:
@@ -61,4 +63,4 @@ def claim_table(
         if area
         else "cma: there is no room for its area."
     )
-    return table.table_of(title, claim_rows(answers), caption)
+    return Sheet(title, claim_rows(answers), caption, turns=False)

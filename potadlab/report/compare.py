@@ -17,6 +17,7 @@ from ..runs import chosen
 from ..session import Session
 from ..units import MIB, format_size
 from . import table
+from .sheet import Rows
 from .timing import NULL
 
 COLUMNS = 80
@@ -132,7 +133,7 @@ def spreads(metric: Metric) -> dict[str, str]:
     return {name: f"{low:.1f}-{high:.1f}" for name, (low, high) in metric.spread.items()}
 
 
-def cells(session: Session, found: Sequence[Metric]) -> table.Rows:
+def cells(session: Session, found: Sequence[Metric]) -> Rows:
     """Heads and rows: a metric a row, an allocator a column, spreads below what has them."""
     rows = []
     for metric in found:

@@ -31,6 +31,7 @@ from ..views import (
 )
 from . import figures, table
 from .meters import Meters
+from .sheet import html_table
 
 if TYPE_CHECKING:
     from .run import Run
@@ -271,15 +272,6 @@ def _keys(rows: list[tuple[str, str]]) -> str:
 
 def card(div: str) -> str:
     return f'<div class="card">{div}</div>'
-
-
-def html_table(rows: table.Rows) -> str:
-    heads, lines = rows
-    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in lines
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 _SHOW_MOMENT = """

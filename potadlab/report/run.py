@@ -13,11 +13,11 @@ from ..errors import BadSize
 from ..files import write
 from ..metrics import latency
 from ..metrics.latency import Latency
-from ..session import Session
+from ..session import Session, check_memory
 from ..traces import Trace
 from ..units import Space
 from ..views import distance, timeline
-from ..virtual import CPUS_MAX
+from ..virtual import CPUS_MAX, space_of
 from . import figures, meters, table, timing
 from .meters import Meters
 from .page import html_page
@@ -100,11 +100,14 @@ def replay(
 
     None named: the usual ones; "all": every one.  lines: count cache lines in replays of their own
     (the first on a machine compiles half a minute for each allocator).  cpus: and on so many
-    virtual CPUs; raises BadSize for a number that is not within 1 to 64.
+    virtual CPUs; raises BadSize for a number that is not within 1 to 64, BadSpace where their
+    memory together is more than this machine can model.
     """
     check_cpus(cpus)
     tell = progress or (lambda share, what: None)
     chosen = tuple(dict.fromkeys(allocators)) or _default_allocators(space)
+    for number in cpus:
+        check_memory(space_of(space or trace.space, number), chosen)
     session = Session(trace, chosen, space=space, progress=tell)
     times = timing.measure(session, tell)
     tell(1.0, "timing lookups")

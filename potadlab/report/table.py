@@ -3,9 +3,6 @@
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from ..core.allocators import ALLOCATORS
 from ..core.layout import Flag
@@ -20,6 +17,7 @@ from ..units import format_size
 from ..virtual import OPS
 from . import figures
 from .meters import Meters
+from .sheet import Rows, Sheet
 from .timing import ROUNDS
 
 _OPEN_LOOP = "Open loop: the trace asks the same of all, whatever they answer."
@@ -51,8 +49,6 @@ DISTANCE_CAPTION = (
     "at the end; beside it, how far the record moved from its own start (mean). By size: percent "
     "more free than in the record, at the end."
 )
-
-Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
 
 
 def headline(session: Session) -> str:
@@ -206,41 +202,43 @@ def distance_rows(session: Session) -> Rows:
     ]
 
 
-def distance_table(session: Session) -> Table:
-    return table_of(DISTANCE_TITLE, distance_rows(session), DISTANCE_CAPTION)
+def distance_table(session: Session) -> Sheet:
+    return Sheet(DISTANCE_TITLE, distance_rows(session), DISTANCE_CAPTION)
 
 
-def run_table(session: Session, times: figures.Times) -> Table:
-    return table_of(headline(session), run_rows(session, times), caption(session, times))
+def run_table(session: Session, times: figures.Times) -> Sheet:
+    return Sheet(headline(session), run_rows(session, times), caption(session, times))
 
 
-def lookup_table(latencies: list[Latency], lines: dict[str, LookupLines]) -> Table:
+def lookup_table(latencies: list[Latency], lines: dict[str, LookupLines]) -> Sheet:
     title = "From an address to kind, order and owner"
-    return table_of(title, lookup_rows(latencies, lines), LOOKUP_CAPTION)
+    return Sheet(title, lookup_rows(latencies, lines), LOOKUP_CAPTION)
 
 
-def lines_table(meters: Meters) -> Table:
-    return table_of(LINES_TITLE, lines_rows(meters), lines_caption(meters))
+def lines_table(meters: Meters) -> Sheet:
+    return Sheet(LINES_TITLE, lines_rows(meters), lines_caption(meters))
 
 
-def cpus_table(meters: Meters) -> Table:
-    return table_of(CPUS_TITLE, cpus_rows(meters), CPUS_CAPTION)
+def cpus_table(meters: Meters) -> Sheet:
+    return Sheet(CPUS_TITLE, cpus_rows(meters), CPUS_CAPTION)
 
 
-def info_table(trace: Trace) -> Table:
+def info_table(trace: Trace) -> Sheet:
     """What `potadlab info` prints: one line per count, in the words of its JSON."""
     found = trace.info()
     rows = [[name, str(value)] for name, value in _flat(found)]
-    return table_of(f"{trace.name}: {trace.events:,} events", (["count", "value"], rows))
+    title = f"{trace.name}: {trace.events:,} events"
+    return Sheet(title, (["count", "value"], rows), turns=False)
 
 
-def difference_table(found: Difference) -> Table:
+def difference_table(found: Difference) -> Sheet:
     """What `potadlab diff` prints."""
     rows = [
         [one.what, *(_number(value) for value in one.values), one.ratio_words] for one in found.rows
     ]
     names = (f"{found.names[0]} (A)", f"{found.names[1]} (B)")
-    return table_of(f"{names[0]} and {names[1]}", (["", "A", "B", "B / A"], rows), found.caption)
+    title = f"{names[0]} and {names[1]}"
+    return Sheet(title, (["", "A", "B", "B / A"], rows), found.caption, turns=False)
 
 
 def _number(value: float | None) -> str:
@@ -258,13 +256,3 @@ def _flat(found: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
         else:
             flat.append((f"{above}{name}", f"{value:,}" if isinstance(value, int) else value))
     return flat
-
-
-def table_of(title: str, rows: Rows, caption: str = "") -> Table:
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
-    table.caption, table.caption_justify = escape(caption) or None, "left"
-    for place, head in enumerate(rows[0]):
-        table.add_column(head, justify="right" if place else "left")
-    for cells in rows[1]:
-        table.add_row(*map(escape, cells))
-    return table

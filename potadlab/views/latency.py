@@ -13,6 +13,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442")
 DASHES = ("solid", "dashed", "dotted", "dotdash")  # after the colours, the next way to draw a line
 _TICKS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000)
 _POINTS = 400
+BINS = 60
+HEIGHT = 160
 TITLE = "Lookup of blocks live at the trace's end"
 NOTHING = "Lookup: no block lives at the trace's end"
 
@@ -56,20 +58,84 @@ def bounds(measured: list[Any]) -> tuple[float, float]:
     return max(low / 2, 0.5), max(high * 3, 10.0)
 
 
-def draw(measured: list[Any]) -> Any:
-    """A curve per structure, median and 99th percentile of its batches in the legend."""
+def histogram(measured: list[Any], bins: int = BINS) -> dict[str, np.ndarray]:
+    """ns at the edges of bins (`left`, `right`), and the share of batches (%) in each.
+
+    Of each structure a column `share0`, ...; bins are evenly spaced in the logarithm.  What lies
+    beyond `bounds` counts in the outermost bins.
+    """
     low, high = bounds(measured)
+    edges = np.geomspace(low, high, bins + 1)
+    found = {"left": edges[:-1], "right": edges[1:]}
+    for number, one in enumerate(measured):
+        at = np.clip(np.searchsorted(edges, one.samples_ns, side="right") - 1, 0, bins - 1)
+        counts = np.bincount(at, minlength=bins)
+        found[f"share{number}"] = 100 * counts / max(len(one.samples_ns), 1)
+    return found
+
+
+def draw_histogram(measured: list[Any]) -> Any:
+    """An outline for each structure, coloured as its curve."""
+    found = histogram(measured)
+    data = ColumnDataSource(found)
+    plot = _figure("How many batches took so long", measured, "share of batches, %")
+    shares = [found[name].max() for name in found if name.startswith("share")]
+    plot.y_range = Range1d(0, 1.05 * max(shares, default=1.0))
+    for number in range(len(measured)):
+        colour, dash = look(number)
+        name = f"share{number}"
+        plot.step(
+            "left", name, source=data, mode="after", color=colour, line_dash=dash, line_width=2
+        )
+        plot.quad(
+            "left", "right", name, 0, source=data, fill_color=colour, fill_alpha=0.12,
+            line_color=None,
+        )  # fmt: skip
+    _finish(plot)
+    return plot
+
+
+def by_population(measured: list[Any]) -> dict[str, dict[str, list[float]]]:
+    """Of each structure: numbers of blocks, ascending, and the p50 and p99 of its batches there."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for one in sorted(measured, key=lambda one: one.blocks):
+        rows = found.setdefault(one.lookup, {"blocks": [], "p50": [], "p99": []})
+        for name, value in (("blocks", one.blocks), ("p50", one.p50_ns), ("p99", one.p99_ns)):
+            rows[name].append(value)
+    return found
+
+
+def draw_populations(measured: list[Any]) -> Any:
+    """The median over the number of blocks, and the 99th percentile, thin, above it."""
     plot = figure(
-        title=TITLE if measured else NOTHING,
-        x_range=Range1d(low, high),
-        y_range=Range1d(0, 101),
+        title="Over the number of blocks: p50, and p99 (thin)",
         x_axis_type="log",
-        height=160,
+        y_axis_type="log",
+        height=HEIGHT,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label=f"mean of {BATCH} dependent lookups, ns",
-        y_axis_label="share of batches, %",
+        x_axis_label="blocks",
+        y_axis_label="ns",
+        name="latency by population",
     )
+    numbers = sorted({one.blocks for one in measured})
+    for number, (_, rows) in enumerate(by_population(measured).items()):
+        colour, dash = look(number)
+        data = ColumnDataSource(rows)
+        plot.line("blocks", "p50", source=data, color=colour, line_dash=dash, line_width=2)
+        plot.scatter("blocks", "p50", source=data, color=colour, size=6)
+        plot.line("blocks", "p99", source=data, color=colour, line_dash=dash, line_width=1)
+    plot.xaxis.ticker = FixedTicker(ticks=numbers)
+    plot.xaxis.major_label_overrides = {each: f"{each:,}" for each in numbers}
+    _ticks(plot.yaxis)
+    theme.compact(plot)
+    return plot
+
+
+def draw(measured: list[Any], title: str = TITLE) -> Any:
+    """A curve per structure, median and 99th percentile of its batches in the legend."""
+    plot = _figure(title if measured else NOTHING, measured, "share of batches, %")
+    plot.y_range = Range1d(0, 101)
     items = []
     for number, found in enumerate(measured):
         data = ColumnDataSource(columns(found.samples_ns))
@@ -77,8 +143,30 @@ def draw(measured: list[Any]) -> Any:
         line = plot.line("ns", "share", source=data, color=colour, line_dash=dash, line_width=2)
         items.append(LegendItem(label=label(found), renderers=[line]))
     plot.add_layout(Legend(items=items, ncols=2 if len(items) > 2 else 1), "above")
-    plot.xaxis.ticker = FixedTicker(ticks=list(_TICKS))
-    plot.xaxis.major_label_overrides = {tick: f"{tick:,}" for tick in _TICKS}
+    _finish(plot)
+    return plot
+
+
+def _figure(title: str, measured: list[Any], label: str) -> Any:
+    """Empty, with the axis of times."""
+    return figure(
+        title=title,
+        x_range=Range1d(*bounds(measured)),
+        x_axis_type="log",
+        height=HEIGHT,
+        sizing_mode="stretch_width",
+        tools="",
+        x_axis_label=f"mean of {BATCH} dependent lookups, ns",
+        y_axis_label=label,
+    )
+
+
+def _finish(plot: Any) -> None:
+    _ticks(plot.xaxis)
     theme.compact(plot)
     theme.compact_legend(plot)
-    return plot
+
+
+def _ticks(axis: Any) -> None:
+    axis.ticker = FixedTicker(ticks=list(_TICKS))
+    axis.major_label_overrides = {tick: f"{tick:,}" for tick in _TICKS}

@@ -7,7 +7,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Rang
 from bokeh.palettes import Category20_20
 from bokeh.plotting import figure
 
-from . import theme
+from . import theme, timeline
 from .latency import COLOURS
 
 _TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 4000)
@@ -72,11 +72,79 @@ def structures(lines: dict[str, dict[str, float]]) -> dict[str, list[Any]]:
     return found | ({OTHERS: rest} if any(rest) else {})
 
 
+def over_time(
+    time_ns: np.ndarray, ops: np.ndarray, by_array: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Seconds at the middle of each stretch, its width, ops, and lines per op in each structure.
+
+    time_ns: i8[sample + 1], edges; ops: i8[sample]; by_array: i8[sample], lines.  The structure
+    with the most lines comes first; what makes less than 2 % of all is summed up under "others".
+    Where there is no op there are no lines.
+    """
+    edges = np.asarray(time_ns) / 1e9
+    totals = {name: int(lines.sum()) for name, lines in by_array.items()}
+    least = _SHARE_MIN * sum(totals.values())
+    shown = sorted((name for name in totals if totals[name] > least), key=lambda n: -totals[n])
+    per_op = 1 / np.maximum(ops, 1)
+    found = {
+        "time_s": (edges[1:] + edges[:-1]) / 2,
+        "width_s": np.diff(edges),
+        "ops": np.asarray(ops),
+    }
+    for name in shown:
+        found[name] = by_array[name] * per_op
+    rest = [by_array[name] for name in totals if totals[name] and name not in shown]
+    if rest:
+        found[OTHERS] = np.sum(rest, axis=0) * per_op
+    return found
+
+
+def stacked(found: dict[str, np.ndarray]) -> list[str]:
+    """Names of the structures among the columns of `over_time`."""
+    return [name for name in found if name not in ("time_s", "width_s", "ops")]
+
+
+def top(found: dict[str, np.ndarray]) -> float:
+    """Lines per op in the dearest stretch."""
+    return float(np.max(np.sum([found[name] for name in stacked(found)], axis=0), initial=0.0))
+
+
+def draw_over_time(
+    title: str, found: dict[str, np.ndarray], seconds: float, high: float, marker: ColumnDataSource
+) -> Any:
+    """A bar for each stretch of time, a piece for each structure; `high`: end of the axis."""
+    names = stacked(found)
+    plot = figure(
+        title=title,
+        x_range=Range1d(0, seconds),
+        y_range=Range1d(0, high),
+        height=200,
+        sizing_mode="stretch_width",
+        tools="",
+        x_axis_label="time, s",
+        y_axis_label="lines per op",
+    )
+    bars = plot.vbar_stack(
+        names, x="time_s", width="width_s", color=colours(names), line_color=None,
+        source=ColumnDataSource(found),
+    )  # fmt: skip
+    items = [LegendItem(label=n, renderers=[bar]) for n, bar in zip(names, bars, strict=True)]
+    timeline.draw(plot, marker)
+    plot.add_layout(Legend(items=items, ncols=3), "above")
+    theme.compact(plot)
+    theme.compact_legend(plot)
+    return plot
+
+
+def colours(names: list[str]) -> list[str]:
+    """A colour for each of so many structures."""
+    return [Category20_20[number % 20] for number in range(len(names))]
+
+
 def draw_structures(title: str, lines: dict[str, dict[str, float]]) -> Any:
     """A bar for each allocator and verb, a piece for each structure."""
     found = structures(lines)
     names = [name for name in found if name != "row"]
-    colours = [Category20_20[number % 20] for number in range(len(names))]
     plot = figure(
         title=title,
         y_range=found["row"],
@@ -86,7 +154,7 @@ def draw_structures(title: str, lines: dict[str, dict[str, float]]) -> Any:
         x_axis_label="cache lines per op, mean",
     )
     bars = plot.hbar_stack(
-        names, y="row", height=0.7, color=colours, source=ColumnDataSource(found)
+        names, y="row", height=0.7, color=colours(names), source=ColumnDataSource(found)
     )
     plot.x_range.start = 0
     _finish(

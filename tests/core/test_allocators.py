@@ -13,7 +13,7 @@ from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS
 from potadlab.core.allocators.potad import WINDOWS_TRIED
 from potadlab.core.layout import MOVE, NONE, Outcome
-from potadlab.core.linux.state import NO_MARKS, ORDER_MAX
+from potadlab.core.linux.state import NO_MARKS, ORDER_MAX, wanted_type
 from potadlab.core.lookups.heads import Heads, locate
 from potadlab.kinds import KIND, facts
 
@@ -85,11 +85,12 @@ def allocate(name, state, model, order, number):
     groups = getattr(getattr(state, "tree", state), "groups", 4 if is_buddy(name) else 1)
     places = model.places(1 << order, 1 << order)
     wanted = places[number % len(places)] if places and number % 5 else number % 440
-    granule = interface.allocate(state, order, kind, owner, wanted, number % 3, number % groups)
+    group = number % groups
+    granule = interface.allocate(state, order, kind, owner, wanted, number % 3, group)
     if name == "recorded":
         placed = wanted % (1 << order) == 0 and wanted in places
         assert granule == (wanted if placed else NONE)
-    elif granule == NONE and name.startswith("cma") and not MOVABLE[kind]:
+    elif granule == NONE and name.startswith("cma") and wanted_type(state, kind, group) != 1:
         places = [place for place in places if not in_area(state, place, order)]
         assert not places, "what is not movable has no place in the area"
     else:
@@ -156,10 +157,12 @@ def claim_from_area(state, model, told, granules, align_order, moves):
             break
     assert steps == max(tried, 1)
     if start == NONE and fits != NONE:
-        outside = model.free - set(range(fits // 64 * 64, -(-(fits + granules) // 64) * 64))
-        assert len(outside) < granules, "no place for one of them"
         assert moved < len(blocks)
         follow(model, told, moves[:moved], set())
+        isolated = set(range(fits // 64 * 64, -(-(fits + granules) // 64) * 64))
+        stuck = model.live[sorted(blocks)[moved]]
+        places = model.places(1 << stuck, 1 << stuck)
+        assert all(place in isolated for place in places), "no place for this one"
         return {}
     assert start == fits
     if start == NONE:
@@ -440,6 +443,32 @@ def test_a_failed_granule_leaves_alone(name):
 
 def _next_free(granule, taken):
     return next((g for g in range(granule, granule + 16) if g not in taken and g != granule + 5), 0)
+
+
+def test_a_block_moves_again_once_its_last_failed_granule_is_back():
+    """One of two in words of their own is not enough."""
+    state = POTAD(np.array([(0, 1024)]), facts(), caches=0)
+    interface.add(state, 0, 1024)
+    start = int(interface.allocate(state, 8, KIND["anon"], 0, NONE, 0, 0))
+    for granule in (start + 70, start + 200):
+        assert interface.fail(state, granule) == Outcome.POISONED_LIVE
+    for back in (start + 200, start + 70):
+        assert interface.migrate(state, start)[1] == Outcome.UNMOVABLE
+        assert interface.unpoison(state, back) == Outcome.POISONED_LIVE
+    to, outcome = interface.migrate(state, start)
+    assert (int(to), outcome) == (256, Outcome.DONE)
+    interface.check(state)
+
+
+def test_of_a_block_that_is_cut_only_the_piece_that_failed_stays():
+    state = POTAD(np.array([(0, 64)]), facts(), caches=0)
+    interface.add(state, 0, 64)
+    assert interface.allocate(state, 2, KIND["anon"], 0, NONE, 0, 0) == 0
+    assert interface.fail(state, 1) == Outcome.POISONED_LIVE
+    assert interface.split(state, 0, 0) == 2
+    found = [int(interface.migrate(state, piece)[1]) for piece in range(4)]
+    assert found == [Outcome.DONE, Outcome.UNMOVABLE, Outcome.DONE, Outcome.DONE]
+    interface.check(state)
 
 
 def test_potad_hands_out_any_power_of_two():

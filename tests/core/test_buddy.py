@@ -304,6 +304,18 @@ def test_too_many_go_back_from_the_tail():
     assert cached(state, 0)[-1] == taken[63], "the oldest went"
 
 
+def test_a_list_is_not_longer_than_its_share_once_more_cpus_are_there():
+    state = made(1 << 14, migratetypes=0)
+    taken = [ask(state, 0) for _ in range(3000)]
+    assert state.pcps[0]["high"] > 256
+    ask(state, 0, cpu=7)
+    assert state.zones[0]["high_max"] == (1 << 14) // 8 // 8
+    assert state.pcps["high"][:7].tolist() == [256] + [127] * 6, "low 819 + 204, of 8"
+    for granule in taken:
+        interface.release(state, granule, 0)
+    assert state.pcps[0]["count"] <= 256
+
+
 def test_freed_high_orders_go_back_at_once():
     """free_high: a batch has been freed without an allocation, and the last was one too."""
     state = made(1 << 20, migratetypes=0)
@@ -315,6 +327,20 @@ def test_freed_high_orders_go_back_at_once():
     assert state.pcps[0]["count"] == 64, "free_count was 56 before the eighth: not yet"
     interface.release(state, taken[8], 0)
     assert state.pcps[0]["count"] == 0
+
+
+def test_less_than_a_batch_of_high_orders_stays():
+    """PCPF_FREE_HIGH_BATCH: however much was freed before, less than a batch is kept."""
+    state = made(1 << 20, migratetypes=0)
+    taken = [ask(state, 3) for _ in range(64)]
+    interface.drain(state)
+    pcp = state.pcps[0]
+    pcp["free_count"] = 1000
+    for granule in taken[:7]:
+        interface.release(state, granule, 0)
+    assert pcp["count"] == 56
+    interface.release(state, taken[7], 0)
+    assert pcp["count"] == 0, "64 are a batch of 63"
 
 
 def test_a_page_goes_back_to_the_type_that_its_pageblock_has():

@@ -1,11 +1,12 @@
 """POTAD's front caches and groups, by hand: which block comes back, and where it lies."""
 
 import numpy as np
+import pytest
 
 from potadlab.core import blocks, interface
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.layout import MOVE, NONE, PUT_OFF, Outcome
-from potadlab.core.lookups.heads import locate
+from potadlab.core.layout import BLOCK, MOVE, NONE, PUT_OFF, Outcome
+from potadlab.core.lookups.heads import MAGAZINE, live_records, locate
 from potadlab.kinds import KIND, facts
 
 FOLIO, KERNEL = KIND["folio"], KIND["kernel"]
@@ -46,7 +47,73 @@ def test_a_cached_block_keeps_its_record_for_its_kind():
     interface.release(state, granule, 0)
     assert allocate(state, kind=KERNEL) == granule
     assert tuple(locate(state.heads, granule)) == (granule, 0, KERNEL, 7)
-    assert int(state.heads.arenas[FOLIO]["live"]) == 0, "another kind gives the record back"
+    assert live_records(state.heads)[FOLIO] == 0, "another kind gives the record back"
+
+
+def test_a_run_waits_without_slots_and_is_free_to_all_who_ask():
+    state = potad(128, caches=1)
+    assert [allocate(state, order=1) for _ in range(2)] == [0, 2], "the lowest first"
+    assert int(state.heads.starts[0]).bit_count() == 32, "the word came from the tree as one"
+    assert np.flatnonzero(state.heads.slots["entry"][:128]).tolist() == [0, 2]
+    for granule in (4, 5):
+        assert locate(state.heads, granule)[0] == NONE
+        assert interface.release(state, granule, 0) == NONE
+        assert interface.pin(state, granule) == Outcome.ABSENT
+        assert interface.migrate(state, granule) == (NONE, Outcome.ABSENT)
+        assert interface.split(state, granule, 0) == NONE
+        assert blocks.is_cached(state, granule)
+    assert not any(blocks.is_cached(state, granule) for granule in (0, 3, 64))
+    out = np.zeros(9, BLOCK)
+    assert blocks.list_live(state, 0, 128, out) == 2
+    interface.check(state)
+    assert interface.drain(state) == 30
+    assert int(state.heads.starts[0]).bit_count() == 2
+    assert allocate(state, order=6) == 64
+    interface.check(state)
+
+
+def test_a_granule_of_a_run_that_fails_is_found_there():
+    state = potad(128, caches=1)
+    allocate(state, order=1)
+    assert interface.fail(state, 5) == Outcome.POISONED_FREE
+    interface.check(state)
+    assert 4 not in {allocate(state, order=1) for _ in range(62)}
+    assert allocate(state, order=1) == NONE
+
+
+def test_what_lies_in_a_magazine_of_another_cpu_is_nobodys_loss():
+    """A thousand blocks of a kind find a record each, whatever the CPUs keep for later."""
+    state = potad(1024, caches=2)
+    for cpu in (0, 1):
+        assert interface.release(state, allocate(state, cpu=cpu), cpu) == 0
+        assert allocate(state, kind=KERNEL, cpu=cpu) != NONE, "its record stays in the magazine"
+    assert live_records(state.heads).sum() == 0
+    taken = [allocate(state, cpu=1) for _ in range(1022)]
+    assert NONE not in taken
+    assert live_records(state.heads)[FOLIO] == 1022
+    numbers = {int(state.heads.slots["entry"][granule]) >> 32 for granule in taken}
+    assert len(numbers) == 1022, "no record is two blocks'"
+
+
+def test_records_of_changing_kinds_go_round_in_the_magazines():
+    state = potad(1024, caches=1)
+    kinds = (FOLIO, KERNEL, KIND["anon"], KIND["slab"])
+    for turn in range(200):
+        granules = [allocate(state, kind=kinds[(turn + i) % 4]) for i in range(20)]
+        for granule in granules:
+            interface.release(state, granule, 0)
+    held = [int(arena["fresh"]) for arena in state.heads.arenas[list(kinds)]]
+    assert max(held) <= 20 + 2 * MAGAZINE, "they are used again"
+    interface.check(state)
+
+
+def test_what_a_block_was_marked_with_does_not_come_back():
+    state = potad(4096, caches=1)
+    granule = allocate(state)
+    state.heads.slots[granule]["state"] = 5
+    interface.release(state, granule, 0)
+    assert allocate(state) == granule
+    assert int(state.heads.slots[granule]["state"]) == 0
 
 
 def test_the_caches_are_drained_before_anything_is_refused():
@@ -60,6 +127,18 @@ def test_the_caches_are_drained_before_anything_is_refused():
         "a claim sees them too"
     )
     interface.check(state)
+
+
+def test_of_more_than_a_cache_holds_the_oldest_go_and_the_newest_come_back_first():
+    state = potad(4096, caches=1)
+    taken = [allocate(state) for _ in range(1024)]
+    for granule in taken:
+        assert interface.release(state, granule, 0) == 0
+    interface.check(state)
+    assert [allocate(state) for _ in range(200)] == taken[:-201:-1]
+    interface.check(state)
+    rest = [allocate(state) for _ in range(4096 - 200)]
+    assert sorted(rest + taken[-200:]) == list(range(4096))
 
 
 def test_a_granule_that_fails_in_a_cache_never_comes_back():
@@ -101,6 +180,26 @@ def test_a_group_without_room_steals_and_a_half_free_chunk_changes_group():
     allocate(state, group=1)
     assert state.counts.tolist() == [2, 1], "less than half was free: stolen, the group stays"
     interface.check(state)
+
+
+@pytest.mark.parametrize(("free", "changed"), [(CHUNK // 2 - 1, 0), (CHUNK // 2, 1)])
+def test_half_a_chunk_is_enough_to_change_its_group(free, changed):
+    state = potad(CHUNK, caches=0, groups=2)
+    for _ in range(CHUNK):
+        allocate(state, group=1)
+    for granule in range(free):
+        interface.release(state, granule, 0)
+    assert allocate(state, group=2) == 0
+    assert state.counts.tolist() == [1, changed]
+
+
+def test_the_largest_free_block_of_another_group_is_stolen():
+    state = potad(2 * CHUNK, caches=0, groups=3)
+    mine = [allocate(state, group=1 + place // CHUNK) for place in range(2 * CHUNK)]
+    assert mine == list(range(2 * CHUNK))
+    for granule in (*range(8), *range(CHUNK, CHUNK + 16)):
+        interface.release(state, granule, 0)
+    assert allocate(state, group=3) == CHUNK, "16 in a row, where group 1 has 8"
 
 
 def test_tight_breaks_the_smaller_free_block():

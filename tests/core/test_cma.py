@@ -56,7 +56,7 @@ def test_the_area_is_the_highest_that_is_free_of_what_stays():
 
 def test_a_space_without_room_has_no_area():
     state = made(blocks=2, area=4)
-    assert claim(state, 1, 0) == (NONE, 1, 0, [])
+    assert claim(state, 1, 0) == (NONE, 0, 0, []), "not tried"
 
 
 def test_only_movable_memory_goes_into_the_area():
@@ -78,7 +78,7 @@ def test_the_search_is_first_fit_from_the_base():
     assert claim(state, 32, 5) == (base + 96, 1, 5, []), "the hole between"
     for chunk in range(base, base + 96, 32):
         assert interface.release(state, chunk, 0) == 5
-    assert not state.bits[:96].any()
+    assert not state.claimed[:96].any()
     assert claim(state, 64, 5) == (base, 1, 6, [])
 
 
@@ -143,7 +143,26 @@ def test_a_bit_may_stand_for_several_granules():
     base = 4 * BLOCK
     assert claim(state, 3, 0)[0] == base
     assert claim(state, 1, 0)[0] == base + 16
-    assert state.bits[:3].tolist() == [1, 1, 0]
+    assert np.flatnonzero(state.claimed).tolist() == [0, 1, 2, 16]
+
+
+def test_a_bit_is_set_while_a_chunk_of_its_claim_lives():
+    """What lies in the rest of the bit is no claim's: it may be pinned, moved and released."""
+    state = made(blocks=6, bit_order=4)
+    base = 2 * BLOCK
+    assert claim(state, 3, 0)[:3] == (base, 1, 0)
+    rest = ask(state, 0)
+    assert rest == base + 3, "movable memory uses what the claim left of its bit"
+    assert interface.pin(state, rest) == Outcome.DONE
+    assert interface.unpin(state, rest) == (Outcome.DONE, NONE)
+    assert interface.release(state, rest, 0) == 0
+    assert interface.pin(state, base + 1) == Outcome.IGNORED, "still claimed"
+    assert interface.release(state, base, 0) == 0
+    assert interface.pin(state, base + 1) == Outcome.IGNORED, "still claimed"
+    assert claim(state, 1, 0)[:2] == (base + 16, 1), "the first bit is set: two chunks live"
+    for chunk in (base + 1, base + 2):
+        assert interface.release(state, chunk, 0) == 0
+    assert claim(state, 1, 0)[0] == base
 
 
 def test_claimed_memory_cannot_be_pinned_or_lose_its_type():

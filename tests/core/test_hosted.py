@@ -80,6 +80,17 @@ def test_what_finds_no_room_for_its_record_leaves_all_as_it_was():
     assert allocate(state, 0, ANON) == NONE
 
 
+def test_the_numbers_of_slabs_that_went_are_used_again():
+    """An arena has as many numbers for records as the space has granules, and no more."""
+    state = hosted(512, 0, 8)
+    for _ in range(20):
+        granule = allocate(state, 0, ANON)
+        assert list(slabs(state).values()) == [0]
+        assert interface.release(state, granule, 0) == 0
+        assert blocks.make_room(state) == 1
+    assert int(state.heads.arenas[ANON]["slabs"]) == 1
+
+
 def test_a_piece_that_is_pinned_takes_a_record_of_its_own_or_is_refused():
     """A slab of 512 B has room for six records: one shared, two of pinned pieces, three more."""
     state = hosted(512, 0, 8)

@@ -8,7 +8,7 @@ import pytest
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS, llfree
 from potadlab.core.allocators.llfree import WHOLE
-from potadlab.core.layout import NONE
+from potadlab.core.layout import NONE, Outcome
 from potadlab.kinds import facts
 
 TREE = 4096  # granules of 8 children
@@ -130,8 +130,12 @@ def test_releases_in_a_row_reserve_their_tree():
     interface.check(state)
 
 
-def test_four_releases_in_a_row_are_needed():
+@pytest.mark.parametrize("failed", [False, True])
+def test_four_releases_in_a_row_are_needed(failed):
+    """Whether or not memory has failed elsewhere."""
     state = made({0: TREE, 1: TREE}, 2)
+    if failed:
+        assert interface.fail(state, 2 * TREE - 1) == Outcome.POISONED_FREE
     words = [get(state, 6) for _ in range(TREE // 64 + 1)]
     trees = []
     for granule in words[:5]:  # four of them free a sixteenth

@@ -8,7 +8,7 @@ from made import allocate, at, blocks_of, claim, op, ops_of, release, release_cl
 
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS, NULL
-from potadlab.core.layout import BLOCK, EVENT, MOVE, NONE, Outcome, Verb
+from potadlab.core.layout import BLOCK, EVENT, MOVE, NONE, Flag, Outcome, Verb
 from potadlab.core.replay import begin, replay
 from potadlab.kinds import facts
 
@@ -17,6 +17,7 @@ FREE, LIVE, BEFORE = Outcome.POISONED_FREE, Outcome.POISONED_LIVE, Outcome.POISO
 OUTSIDE = Outcome.OUTSIDE
 NOTHING = np.zeros(0, BLOCK)
 KIND, OWNER = 4, 7  # a kind with a record
+ANON, SLAB = 3, 6  # movable, and not
 HANDLES = 64
 
 
@@ -246,6 +247,35 @@ def test_handles_say_where_their_blocks_are(name):
     ops = ops_of(allocate(3, 2, granule=0), split(3, 1, into=7), release(7, 1), allocate(9, 5))
     play(ops, *state)
     assert state[1].tolist() == [NONE] * 8 + [2] + [NONE] * 55
+
+
+@pytest.mark.parametrize("name", ALLOCATORS)
+def test_what_went_with_its_last_pin_is_named_no_more(name):
+    """Else its handle would release whatever lies there next."""
+    state = begun(name, [(0, 4)], [(0, 4)])
+    events = play(
+        ops_of(
+            allocate(0, 2, granule=0, kind=KIND), op(Verb.PIN, 0), release(0, 2),
+            op(Verb.UNPIN, 0), allocate(1, 2, granule=0, kind=KIND), release(0, 2), release(1, 2),
+        ),
+        *state,
+    )  # fmt: skip
+    outcomes = [event[1] for event in events]
+    pinned = [Outcome.DONE, Outcome.PUT_OFF, Outcome.RELEASED]
+    assert outcomes == [DONE, *pinned, DONE, ABSENT, DONE]
+    assert (state[1] == NONE).all()
+
+
+def test_a_claim_that_may_not_move_does_not_though_there_is_room_for_moves():
+    state, where, ranges, zones = begun("potad", [(0, 16)], [(0, 16)])
+    upper = [allocate(1, 3, kind=SLAB), split(1, 2, into=5), release(6, 2)]  # 8 to 12 stay
+    claims = claim(2, 8, 3), claim(3, 8, 3, flags=Flag.MAY_MIGRATE)
+    ops = ops_of(allocate(0, 0, kind=ANON), *upper, *claims)
+    events, moves = np.zeros(len(ops), EVENT), np.zeros(64, MOVE)
+    groups = np.zeros(len(ops), np.uint8)
+    assert replay(state, ops, groups, where, events, moves, ranges, zones) == 1
+    assert events["outcome"].tolist() == [DONE] * 4 + [REFUSED, DONE]
+    assert moves[0][["granule", "to", "op", "handle"]].tolist() == (0, 12, 5, 0)
 
 
 def many_ops():

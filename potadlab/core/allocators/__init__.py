@@ -34,6 +34,7 @@ class Allocator:
     order_max: int | None = None  # to which it merges free memory
     needs_record: bool = False  # it is at home in the recorded machine's memory only
     claims_move: bool = False  # a claim may move what is in its way
+    claims_ranges: bool = False  # a step of a claim is a range that was tried
     claim_refused: str = "no free block of this size"
     claim_untried: str = "it has no claims"
     cpus: str = ""  # the option that says how many CPUs have something of their own
@@ -105,7 +106,8 @@ def _known() -> dict[str, Allocator]:
 
 def _bytes_of_potad(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
     free_structure = tree.tree_bytes(state.tree)
-    return {"free_structure": free_structure} | lookup_bytes(state.heads, live_blocks)
+    zones = state.tree.zones
+    return {"free_structure": free_structure} | lookup_bytes(state.heads, live_blocks, zones)
 
 
 def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
@@ -124,11 +126,11 @@ def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, in
 
 
 # POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
-# its taker's; a CPU's front caches are its own.
+# its taker's; a CPU's front caches and magazines are its own.
 _POTAD_GUARDS = {
     **dict.fromkeys(("tree.words", "tree.nodes"), Guard.ALWAYS),
     **dict.fromkeys(("heads.slots", "heads.records", "heads.bodies"), Guard.NEVER),
-    "stacks": Guard.NEVER,
+    **dict.fromkeys(("stacks", "heads.magazines"), Guard.NEVER),
 }
 # zone->lock is held from the first write of a list head or zone counter to the last; watermarks
 # are read without it, pages before and after are the caller's, per-CPU lists the CPU's
@@ -188,8 +190,9 @@ ALLOCATORS = {
             "migratetypes": {"on": 1},
         },
         order_max=ORDER_MAX,
+        claims_ranges=True,
         claim_refused="given up: each range of the area is claimed, or holds what cannot move",
-        claim_untried="not tried: there is no area",
+        claim_untried="not tried: there is no room for the area",
         cpus="pcp",
         guards=_BUDDY_GUARDS,
         uncounted=_BUDDY_UNCOUNTED,

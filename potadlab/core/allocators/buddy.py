@@ -138,10 +138,6 @@ def _bring_online(state, cpu):
         cma.declare(state)
     state.counts[ONLINE] = cpu + 1
     measure_zones(state)
-    for zone in range(len(state.zones)):
-        for other in range(min(cpu + 1, state.cpus)):
-            pcp = state.pcps[zone * state.cpus + other]
-            pcp["high"] = max(np.int64(pcp["high"]), np.int64(state.zones[zone]["high_min"]))
 
 
 @kernel
@@ -404,6 +400,8 @@ def _claim_from_area(state, granules, align_order, kind, owner, moves):
     if state.counts[ONLINE] == 0:
         _bring_online(state, np.int64(0))
     order, steps, bit = trailing_zeros(np.uint64(granules)), np.int64(0), np.int64(0)
+    if state.area[0]["granules"] == 0:  # there was no room for it
+        return np.int64(NONE), steps, order, np.int64(0)
     percpu.drain_all(state)
     while True:
         bit, start = cma.find(state, granules, align_order, bit)
@@ -549,12 +547,12 @@ def _check_pcp(state, zone, number):
 
 @kernel
 def _check_area(state):
-    """A bit stands for claimed memory, which is live."""
+    """What is claimed is live."""
     own = state.area[0]
-    for bit in range(own["granules"] >> own["bit_order"]):
-        granule = own["base"] + (np.int64(bit) << own["bit_order"])
+    for at in range(own["granules"]):
+        granule = own["base"] + at
         assert type_of(state, granule) == CMA
-        if state.bits[bit] != 0:
+        if state.claimed[at] != 0:
             head = pages.head_of(state.pages, granule)
             assert pages.use_of(state.pages, head) == LIVE
 

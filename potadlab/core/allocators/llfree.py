@@ -10,8 +10,8 @@ and 8 whole words, 9 a child by its counter alone, 10 two adjacent children.  A 
 taken whole that is released breaks the child into bits then.
 Above: a tree is `children` of them, 8 (16 MiB, as llfree-c is built) or 32 (64 MiB, as in the
 paper), with one counter.  A CPU reserves a tree and takes that counter along; it allocates there,
-at the word it used last, until the tree cannot serve.  Then it reserves another: nearby (the trees
-of one line of the array), partly used anywhere, free anywhere; at last all reservations are given
+at the word it used last, until the tree cannot serve.  Then it reserves another: nearby (among
+eight side by side), partly used anywhere, free anywhere; at last all reservations are given
 back and every tree is tried.  After four releases in a row into one tree the CPU reserves that.
 With groups ("migratetype", later than the paper) a CPU has a reservation each for fixed, movable
 and huge blocks, and a tree is of the group that first reserved it until it is free as a whole.
@@ -170,7 +170,7 @@ def release(state: LlfreeState, granule, cpu):
 @kernel
 def _put(state, granule, order, cpu):
     end = granule + (np.int64(1) << order)
-    if order <= ORDER_MAX and state.failed[0] == 0:
+    if order <= ORDER_MAX and (state.failed[0] == 0 or not _has_failed(state, granule, end)):
         _give(state, _zone_of(state, granule), granule, order, cpu)
         return
     start = granule
@@ -179,6 +179,14 @@ def _put(state, granule, order, cpu):
             _give_range(state, start, page)
             start = page + 1
     _give_range(state, start, end)
+
+
+@kernel
+def _has_failed(state, start, end):
+    failed = np.int64(0)
+    for page in range(start, end):
+        failed += state.frames[page]["poisoned"]
+    return failed > 0
 
 
 @interface.split.register

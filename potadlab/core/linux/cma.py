@@ -1,7 +1,8 @@
 """A CMA area: a bitmap of what is claimed, over pageblocks that movable memory uses meanwhile.
 
 After mm/cma.c and alloc_contig_range (mm/page_alloc.c) of Linux 6.12; facts only.  The bitmap knows
-no owners and no sizes, only which bits are set.
+no owners and no sizes, only which bits are set.  What a claim leaves of its last bit is free for
+movable memory, so each claimed granule is marked here, and a bit is set while one of its is.
 
 Differences from Linux.  The area is declared when the first op comes: in the zone that is tried
 first, the run of pageblocks in service with the least unmovable memory, the highest of such (at
@@ -106,12 +107,12 @@ def find(state, granules, align_order, bit):
     count = ((granules - 1) >> own["bit_order"]) + 1
     bit = (bit + offset + wide - 1) // wide * wide - offset
     while (bit + count) << own["bit_order"] <= own["granules"]:
-        last = bit + count - 1
-        while last >= bit and state.bits[last] == 0:
+        first, last = bit << own["bit_order"], ((bit + count) << own["bit_order"]) - 1
+        while last >= first and state.claimed[last] == 0:
             last -= 1
-        if last < bit:
-            return bit, own["base"] + (bit << own["bit_order"])
-        bit = (last + 1 + offset + wide - 1) // wide * wide - offset
+        if last < first:
+            return bit, own["base"] + first
+        bit = ((last >> own["bit_order"]) + offset + wide) // wide * wide - offset
     return bit, np.int64(NONE)
 
 
@@ -120,18 +121,17 @@ def claimed(state, granule):
     """Whether a claim holds it."""
     own = state.area[0]
     inside = own["base"] <= granule < own["base"] + own["granules"]
-    return inside and state.bits[(granule - own["base"]) >> own["bit_order"]] != 0
+    return inside and state.claimed[granule - own["base"]] != 0
 
 
 @kernel
 def give_up(state, granule, order):
-    """cma_release: clear the bits of a chunk; what is no claim's has none."""
+    """cma_release of a chunk; what is no claim's is not marked."""
     own = state.area[0]
     if own["base"] <= granule < own["base"] + own["granules"]:
-        first = (granule - own["base"]) >> own["bit_order"]
-        last = (granule + (np.int64(1) << order) - 1 - own["base"]) >> own["bit_order"]
-        for bit in range(first, min(last, np.int64(len(state.bits)) - 1) + 1):
-            state.bits[bit] = 0
+        first = granule - own["base"]
+        for at in range(first, min(first + (np.int64(1) << order), own["granules"])):
+            state.claimed[at] = 0
 
 
 # ---- alloc_contig_range ---------------------------------------------------------------------
@@ -184,7 +184,7 @@ def isolate(state, start, granules, before, after):
 
 @kernel
 def take(state, start, granules):
-    """isolate_freepages_range: the range, all free now, leaves the lists; its bits are set."""
+    """isolate_freepages_range: the range, all free now, leaves the lists and is marked."""
     granule, end, zone = first_head(state, start), start + granules, zone_of(state, start)
     while granule < end:
         assert pages.use_of(state.pages, granule) == FREE
@@ -193,12 +193,9 @@ def take(state, start, granules):
         lists.unlink(state, zone, granule, order, np.int64(ISOLATE))
         _give_edges(state, zone, granule, after, start, end)
         granule = after
-    own = state.area[0]
-    for bit in range(
-        (start - own["base"]) >> own["bit_order"],
-        ((start + granules - 1 - own["base"]) >> own["bit_order"]) + 1,
-    ):
-        state.bits[bit] = 1
+    first = start - state.area[0]["base"]
+    for at in range(first, first + granules):
+        state.claimed[at] = 1
 
 
 @kernel

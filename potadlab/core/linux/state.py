@@ -62,7 +62,7 @@ class BuddyState(NamedTuple):
     pcp_lists: np.ndarray  # LIST[(zone * cpus + cpu) * PCP_LISTS + index]
     counts: np.ndarray  # i8[2]  CPUs seen; failed granules
     area: np.ndarray  # AREA[1]
-    bits: np.ndarray  # u1[bit]  of the area: claimed
+    claimed: np.ndarray  # u1[granule of the area]  1: a claim holds it
     kind_types: np.ndarray  # u1[kind]  migratetype of a request that tells none
     cpus: int  # with lists of their own; 0: none
     orders: int  # MAX_PAGE_ORDER + 1
@@ -110,7 +110,7 @@ def new(
         lists, pages, table, types,
         mapped(len(types) * (SERVED + 1), "i4").reshape(-1, SERVED + 1),
         np.zeros(len(zones) * max(cpus, 1), PCP), pcp_lists, np.zeros(2, np.int64), area,
-        np.zeros((area_granules >> int(area[0]["bit_order"])) + 1, np.uint8),
+        mapped(area_granules + 1, "u1"),
         kinds["migratetype"].copy(),
         cpus, order_max + 1, block_order, page_shift, migratetypes, watermarks, area_granules,
     )  # fmt: skip
@@ -157,7 +157,8 @@ def measure_zones(state):
 
     init_per_zone_wmark_min and khugepaged's set_recommended_min_freepages, __setup_per_zone_wmarks
     (watermark_scale_factor 10), setup_per_zone_lowmem_reserve (ratio 256), zone_batchsize,
-    zone_highsize (high_min from the low watermark, high_max an eighth).
+    zone_highsize (high_min from the low watermark, high_max an eighth); nr_pcp_high holds `high` of
+    the CPUs seen between the two.
     """
     total, populated = np.int64(0), np.int64(0)
     for zone in range(len(state.zones)):
@@ -180,6 +181,10 @@ def measure_zones(state):
         zone["batch"] = batch
         zone["high_min"] = max(low // cpus, batch * 4)
         zone["high_max"] = max(managed // HIGH_FRACTION // cpus, batch * 4)
+        for cpu in range(min(state.counts[ONLINE], state.cpus)):
+            pcp = state.pcps[number * state.cpus + cpu]
+            high = max(np.int64(pcp["high"]), np.int64(zone["high_min"]))
+            pcp["high"] = min(high, np.int64(zone["high_max"]))
 
 
 @kernel
