@@ -86,6 +86,8 @@ class Claimed:
     moved_blocks: int = 0  # out of its way
     moved_bytes: int = 0
     ranges: int = 0  # tried in place of steps, one after the other (CMA); 255: or more
+    moved_blocks: int = 0  # out of its way
+    moved_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -325,6 +327,8 @@ class Session:
             moved_blocks=len(moves),
             moved_bytes=int((np.int64(unit) << moves["order"].astype(np.int64)).sum()),
             ranges=tried if by_range else 0,
+            moved_blocks=len(moves),
+            moved_bytes=int((np.int64(unit) << moves["order"].astype(np.int64)).sum()),
         )
 
     # ---- against the truth ----

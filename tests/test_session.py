@@ -350,15 +350,6 @@ def test_progress_is_told():
     assert (told[0], told[-1], len(told)) == (0, 1, 3)
 
 
-def test_who_joins_is_given_what_was_added_by_hand():
-    session = Session(small_trace(), ["potad"])
-    session.fail(60, 1)
-    session.claim(8, 3, 2)
-    session.join("buddy")
-    assert len(session.runs["buddy"].events) == session.length == 10
-    assert outcomes(session, "buddy")[1:3] == [Outcome.POISONED_FREE, DONE]
-
-
 def test_a_space_of_ones_own_starts_empty():
     session = Session(small_trace(), ["potad", "buddy"], space=Space.ram("256KiB"))
     assert granules(session, "potad", 0) == []
@@ -494,13 +485,15 @@ def test_a_hard_failure_in_a_block_that_then_looks_bad(session):
 
 
 def test_a_claim_that_may_migrate_tells_its_cost(session):
-    """After seven ops 0 to 3 and 5 to 7 are free, two folios of 2 pages stand at 12 and 14."""
-    plain = {one.allocator: one for one in session.claim(52, 2, 7)}
+    """A failed page leaves one window of 56 pages, and the folio of 4 lies in it."""
+    session.fail(60, 0)
+    plain = {one.allocator: one for one in session.claim(56, 3, 1)}
     assert plain["potad"].outcome == Outcome.REFUSED
-    assert (plain["potad"].moved_blocks, plain["potad"].moved_bytes) == (0, 0)
-    moved = {one.allocator: one for one in session.claim(52, 2, 8, migrate=True)}
-    assert session.ops[8]["flags"] == Flag.BY_HAND | Flag.MAY_MIGRATE
-    assert (moved["potad"].outcome, moved["potad"].start_bytes) == (DONE, 12 * PAGE)
-    assert (moved["potad"].moved_blocks, moved["potad"].moved_bytes) == (2, 4 * PAGE)
-    assert not any(step.found for step in moved["potad"].steps)
+    assert session.undo()
+    moved = {one.allocator: one for one in session.claim(56, 3, 1, migrate=True)}
+    assert session.ops[1]["flags"] == Flag.BY_HAND | Flag.MAY_MIGRATE
+    potad = moved["potad"]
+    assert (potad.outcome, potad.start_bytes) == (DONE, 0)
+    assert (potad.moved_blocks, potad.moved_bytes) == (1, 4 * PAGE)
+    assert [step.found for step in potad.steps] == [False]
     assert (moved["buddy"].moved_blocks, moved["buddy"].moved_bytes) == (0, 0)

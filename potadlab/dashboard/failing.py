@@ -277,10 +277,10 @@ class Failing:
             more = f" and {len(found) - _LISTED:,} more" if len(found) > _LISTED else ""
             live = board.session.runs[name].live(board.index)
             kept = int(np.count_nonzero(_held(live, found)))
+            size = format_size(len(found) * unit)
             lines.append(
-                f"failed now in {name}: {words.many(len(found), 'granule')}, "
-                f"{format_size(len(found) * unit)}, {kept:,} of them still in live blocks: "
-                f"{listed}{more}"
+                f"failed now in {name}: {words.many(len(found), 'granule')}, {size}, "
+                f"{kept:,} of them still in live blocks: {listed}{more}"
             )
         return lines or ["no memory has failed by now"]
 

@@ -121,11 +121,10 @@ class Dashboard(Panel):
         self.keeping = Keeping(self)
         self.describing, self.looking = Describing(self), Looking(self)
         self.counting = Counting(self)
+        cost = (self.describing, self.looking, self.counting)
         self.failing, self.claiming = Failing(self), Claiming(self)
-        self.parts: tuple[Part, ...] = (
-            self.comparing, self.failing, self.claiming, self.describing, self.looking,
-            self.counting, self.keeping,
-        )  # fmt: skip
+        by_hand = (self.failing, self.claiming)
+        self.parts: tuple[Part, ...] = (self.comparing, *cost, *by_hand, self.keeping)
         tabs = [(part.title, part.root) for part in self.parts]
         self.root = self.controls.layout(finding, tabs, self.bridge)
         self._connect()

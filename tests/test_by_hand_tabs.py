@@ -1,0 +1,142 @@
+"""The tabs Failures and Claims without a browser: what is asked there becomes ops, and is told."""
+
+import numpy as np
+import pytest
+
+from potadlab.core.layout import BLOCK, NONE, OP, Flag, Verb
+from potadlab.dashboard import Dashboard
+from potadlab.kinds import KIND
+from potadlab.traces import Trace
+from potadlab.units import MIB, Space
+
+STACK = "xfs_buf_get_map;<img src=x onerror=alert(1)>"
+
+
+def trace():
+    """16 MiB of which each MiB has one page in use: movable at the even ones, else an xfs_buf."""
+    start = np.zeros(16, BLOCK)
+    start["granule"], start["handle"] = np.arange(16) * 256 + 7, np.arange(16)
+    start["kind"] = [KIND["anon" if at in range(8, 16) else "xfs_buf"] for at in range(16)]
+    start["owner"], start["time_ns"] = 0, -1
+    ops = np.zeros(40, OP)
+    ops["verb"], ops["time_ns"] = Verb.DRAIN, np.arange(40) * 100_000_000
+    ops["granule"], ops["into"], ops["owner"], ops["handle"] = NONE, NONE, NONE, NONE
+    return Trace(
+        name="by hand", path=None, metadata={}, ops=ops, handles=16, owners=[STACK], events=40,
+        granule_bytes=4096, snapshot="", space=Space.ram("16MiB"), start=start,
+        boundaries_assumed=0, kinds_guessed=0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def board():
+    made = Dashboard(trace(), ["potad", "buddy"])
+    yield made
+    made.close()
+
+
+def front(board, part):
+    board.controls.tabs.selected_index = 1 + board.parts.index(part)
+
+
+def test_an_xfs_buf_fails_and_its_owner_is_told_where_linux_ignores_it(board):
+    front(board, board.failing)
+    board.go(10)
+    board.failing.address.value = f"{7 * 4096 + 123:#x}"
+    board.failing.fail_address()
+    panes, table = board.failing.panes.value, board.failing.table.value
+    assert "Delayed" in panes
+    assert "told: owner" in panes
+    assert "<em>Ignored</em>" in panes
+    assert "  xfs_buf_get_map" in panes
+    assert "0x7000" in table
+    for text in (panes, table):
+        assert "<img" not in text, "owners are text"
+    assert "1 granule, 4 KiB, 1 of them still in live blocks: 0x7000" in board.failing.poison.value
+    board.go(0)
+    assert "1 failures come after" in board.failing.table.value
+    board.failing.how.value = "soft"
+    assert board.controls.soft.value, "one choice, in both tabs"
+    board.choose("potad", 8 * 256 + 7)
+    assert board.failing.address.value == f"{(8 * 256 + 7) * 4096:#x}"
+    board.failing.fail_address()
+    told = board.session.told(0)
+    assert [one.done for one in told] == ["block moved, then taken off"] * 2
+    board.undo()
+    board.undo()
+    assert board.session.added == 0
+
+
+def test_failures_at_random_are_one_thing_to_undo_and_stay_in_a_saved_session(
+    board, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    front(board, board.failing)
+    board.failing.rate.value = 4
+    board.failing.fail_at_random()
+    many = board.session.added
+    assert many > 4
+    assert board.index == 0, "the moment stays"
+    assert board.session.joined() == [False] + [True] * (many - 1)
+    board.go(board.session.length)
+    assert len(board.failing.pick.options) == many
+    board.failing.pick.value = board.failing.pick.options[-1][1]
+    assert board.index == board.failing.pick.value + 1
+    board.undo()
+    assert board.session.added == 0
+    assert [op["verb"] for op in board.session.ops] == [Verb.DRAIN] * 40
+    for rate in (0, 1e9):
+        board.failing.rate.value = rate
+        board.failing.fail_at_random()
+        assert "potadlab-error" in board.controls.message.value
+        assert board.session.added == 0
+
+
+@pytest.mark.parametrize("text", ["", "what", "64MiB", "0xyz"])
+def test_addresses_that_cannot_be(board, text):
+    board.failing.address.value = text
+    board.failing.fail.click()
+    assert "potadlab-error" in board.controls.message.value
+    assert board.session.added == 0
+
+
+def test_a_claim_falls_through_its_steps_and_migrating_is_counted(board):
+    claiming = board.claiming
+    front(board, claiming)
+    claiming.area.value = 2 * MIB
+    claiming.search()
+    tries = [
+        (one.chunks, one.done) for one in claiming.asked.answers[1].tries
+    ]  # 8 x 1 MiB, then the window that was emptied
+    assert tries[:4] == [(1, False), (2, False), (4, False), (8, False)]
+    assert tries[-1][1]
+    assert "step 1 of 4: 1 x 8 MiB: not so many free in a row" in claiming.step.value
+    assert "2 windows in service at 8 MiB: 0 free, 1 hold only what can move" in claiming.step.value
+    shapes = list(claiming.shapes("potad"))
+    assert (2048, 2048, "#e69f00") in shapes, "the nearest window"
+    assert (2048 + 7, 1, "#56b4e9") in shapes, "what lies in its way"
+    assert list(claiming.shapes("buddy")) == []
+    claiming.block.value = claiming.block.options[1][1]
+    assert board.selected == ("potad", 2048 + 7)
+    assert "xfs_buf_get_map" in claiming.chosen.value
+    assert "<img" not in claiming.chosen.value + claiming.table.value
+    board.go(5)
+    assert "search again" in claiming.step.value
+    assert list(claiming.shapes("potad")) == []
+    claiming.take(True)
+    assert board.session.ops[5]["flags"] == Flag.BY_HAND | Flag.MAY_MIGRATE
+    assert "8 blocks moved out of the way, 32 KiB copied" in "\n".join(board.log)
+
+
+def test_the_curve_by_size(board):
+    claiming = board.claiming
+    claiming.area.value, claiming.sizes.value, claiming.moments.value = 2 * MIB, 8 * MIB, 2
+    claiming.draw_curve()
+    potad, moving = claiming.found[:2]
+    assert potad.size_bytes.tolist() == [MIB, 2 * MIB, 4 * MIB, 8 * MIB]
+    assert not potad.done.any(), "a page is in each MiB"
+    assert moving.done.all()
+    assert "100 %" in claiming.curve.children[1].value
+    claiming.moments.value = 0
+    claiming.measure.click()
+    assert "0 moments" in board.controls.message.value
