@@ -325,8 +325,9 @@ function initialize({ model }) {
 
 class Sight {
   // Tells the kernel whether anybody can see the figures; else a trace that plays is not painted.
+  // Once at the beginning: a page that was left has said that it is hidden.
   constructor(model, figures) {
-    [this.model, this.seen, this.near] = [model, null, true]; // null: an earlier page may have hidden
+    [this.model, this.seen, this.near] = [model, null, true];
     this.look = () => this.tell();
     document.addEventListener("visibilitychange", this.look);
     this.observer = new IntersectionObserver((found) => {
@@ -354,10 +355,14 @@ class Names {
   constructor(root) {
     this.root = root;
     this.observer = new MutationObserver(() => this.give());
-    this.observer.observe(root, { childList: true, subtree: true, attributeFilter: ["title"] });
+    const changes = { childList: true, subtree: true, attributes: true, attributeFilter: ["title"] };
+    this.observer.observe(root, changes);
     this.give();
   }
   give() {
+    for (const message of this.root.querySelectorAll(".potadlab-message")) {
+      if (message.role !== "status") message.role = "status"; // told when it changes
+    }
     for (const icon of this.root.querySelectorAll("button i.fa")) {
       if (!icon.ariaHidden) icon.ariaHidden = "true"; // its glyph would be read as a letter
     }
