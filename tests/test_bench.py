@@ -1,16 +1,18 @@
 """What `potadlab bench` says, not how long it takes: names, units, answers of the C models."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from potadlab import bench, bundled
-from potadlab.bench import allocators, baseline, loads, measuring, page, shown
+from potadlab.bench import allocators, baseline, loads, measuring, page, shown, traces
 from potadlab.bench.measuring import Figure
 from potadlab.bench.table import table
 from potadlab.cli import main
 from potadlab.core import interface
+from potadlab.core.metered import AVAILABLE
 from potadlab.errors import BadTrace, PotadError
 from potadlab.traces import Trace, exchange, generate
 from potadlab.views import speed
@@ -128,6 +130,28 @@ def test_core_has_the_promised_names(tmp_path, monkeypatch, capsys):
         "synthetic.null.ns_per_op", "order9.potad_whole.pair_ns",
     } <= set(measured)  # fmt: skip
     assert all(figure.unit in ("ns", "allocations") for figure in measured.values())
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="lines can be counted in compiled kernels only")
+def test_lines_are_figures_too():
+    trace = Trace.read(bundled.dataset("thp_split"))
+    found = traces.lines_of("thp_split", replace(trace, ops=trace.ops[:2000]))
+    assert set(found) == {
+        f"thp_split.{label}.lines_per_{what}"
+        for label in ("potad_whole", "buddy_memdesc")
+        for what in ("allocate", "allocate_p99", "release", "release_p99")
+    }
+    assert all(figure.unit == "lines" and figure.median >= 2 for figure in found.values())
+
+
+def test_descriptors_are_smaller_than_struct_pages_on_every_trace():
+    """As it was counted in the run that is kept; and from how many pages on."""
+    figures = shown.measured()["figures"]
+    for name in bundled.datasets():
+        assert figures[f"{name}.potad_whole.bytes_to_struct_page"]["median"] < 1, name
+    assert traces.break_even()["bytes.break_even_pages.folio"].median == pytest.approx(
+        (80 + 8) / (64 - 16 / 63), rel=1e-3
+    )
 
 
 def test_an_unknown_suite_is_wrong_usage():
