@@ -83,8 +83,6 @@ class Claimed:
     chunk_bytes: int
     steps: list[Step]
     words: str
-    moved_blocks: int = 0  # out of its way
-    moved_bytes: int = 0
     ranges: int = 0  # tried in place of steps, one after the other (CMA); 255: or more
     moved_blocks: int = 0  # out of its way
     moved_bytes: int = 0
@@ -324,8 +322,6 @@ class Session:
             chunk_bytes=unit << int(event["order"]),
             steps=steps,
             words=_claim_words(name, outcome),
-            moved_blocks=len(moves),
-            moved_bytes=int((np.int64(unit) << moves["order"].astype(np.int64)).sum()),
             ranges=tried if by_range else 0,
             moved_blocks=len(moves),
             moved_bytes=int((np.int64(unit) << moves["order"].astype(np.int64)).sum()),

@@ -95,6 +95,21 @@ def test_what_lies_in_a_magazine_of_another_cpu_is_nobodys_loss():
     assert len(numbers) == 1022, "no record is two blocks'"
 
 
+def test_what_a_full_magazine_hands_back_is_the_next_ones():
+    """Sixty records go to a magazine of fifteen, again and again; none is lost, none is two's."""
+    state = potad(1024, caches=1)
+    for kind in (FOLIO, KERNEL) * 4 + (FOLIO,):
+        taken = [allocate(state, kind=kind) for _ in range(60)]
+        if kind == FOLIO:
+            entries = state.heads.slots["entry"][taken]
+            assert len(set((entries >> np.uint64(32)).tolist())) == 60
+            assert live_records(state.heads)[FOLIO] == 60
+        for granule in taken:
+            interface.release(state, granule, 0)
+    assert int(state.heads.arenas[FOLIO]["fresh"]) <= 60 + MAGAZINE
+    interface.check(state)
+
+
 def test_records_of_changing_kinds_go_round_in_the_magazines():
     state = potad(1024, caches=1)
     kinds = (FOLIO, KERNEL, KIND["anon"], KIND["slab"])
