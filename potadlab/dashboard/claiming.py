@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from html import escape
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -91,7 +92,7 @@ class Claiming:
             "exchange",
             "take it, what can move is moved out of its way",
             "Migrate and claim",
-            "142px",
+            "164px",
         )
         self.undo = button("undo", "back to the run without what was added last", "Undo", "76px")
         self.back = button("chevron-left", "the step before")
@@ -347,7 +348,10 @@ class Claiming:
 
     def _say(self) -> None:
         self.table.value = _table(self.asked.answers, self.way.value) if self.asked else ""
-        lines = ["Search: POTAD and CMA are asked for the size at this moment; nothing is taken."]
+        lines = [
+            *self._latest(),
+            "Search: POTAD and CMA are asked for the size at this moment; nothing is taken.",
+        ]
         blocks: list[tuple[str, Any]] = [("nothing", None)]
         if self.asked and not self._now:
             lines = [f"asked after op {self.asked.index:,}: search again at this moment"]
@@ -359,6 +363,13 @@ class Claiming:
             self._quietly(self.block, blocks, kept)
         self.chosen.value = words.lines(self._owner())
         self.see.disabled = not (self._now and self._window() is not None)
+
+    def _latest(self) -> list[str]:
+        """What came of the claim that was taken last, as the log says it."""
+        log = self._board.log
+        if not log or ": claim of " not in log[0]:
+            return []
+        return [log[0], *takewhile(lambda line: line.startswith("  "), log[1:])]
 
     def _told(self) -> list[str]:
         """Lines on the step."""

@@ -610,10 +610,10 @@ class Dashboard(Panel):
         for at in ops:
             self.moments.shifted(at, 1)
         self.placed = [*self.placed, *places]
-        self._redraw()
-        self.go(index + 1)
         moment = f"after op {index:,}, {session.time_ns(max(index - 1, 0)) / 1e9:.6f} s: "
         self._note([moment + lines[0], *lines[1:]])
+        self._redraw()
+        self.go(index + 1)
         many = "an op was" if len(ops) == 1 else f"{len(ops):,} ops were"
         self.say(f"{many} added and all after replayed; Undo goes back")
 
