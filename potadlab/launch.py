@@ -1,8 +1,8 @@
 """Open JupyterLab on the dashboard: private copies of the notebooks, this environment's kernel.
 
-The server listens on localhost, asks for a token, and keeps its workspace apart from the user's
-other Jupyter.  The notebook shown is a copy, so that saving it never changes the installed or
-committed one.
+Or Voila on the same copies: the dashboard alone, without code.  The server listens on localhost,
+asks for a token, and keeps its workspace apart from the user's other Jupyter.  The notebook shown
+is a copy, so that saving it never changes the installed or committed one.
 """
 
 import json
@@ -11,7 +11,9 @@ import os
 import secrets
 import socket
 import sys
+import threading
 import time
+import webbrowser
 from pathlib import Path
 
 import platformdirs
@@ -22,6 +24,10 @@ from .files import write
 
 LAB, LIVE = "lab.ipynb", "live.ipynb"
 _EXTENSIONS = Path(__file__).parent / "labextension"
+_APP = Path(__file__).parent / "app"  # Voila's page as it is here
+_APP_WITHOUT = ("jupyterlab-jupytext", "jupyterlab_pygments")  # for editors; one fails there
+_IDLE_S = 3600  # then the kernel of a page that was closed ends, if the page did not say so
+_OPENED_AFTER_S = 2.0
 _PORTS_TRIED = 100
 _PORT_FIRST = 8888  # Jupyter's own habit
 
@@ -31,9 +37,12 @@ def user_folder() -> Path:
     return Path(platformdirs.user_data_dir("potadlab", appauthor=False))
 
 
-def open_lab(port: int | None, browser: bool, notebook: str = LAB) -> None:
+def open_lab(
+    port: int | None, browser: bool, notebook: str = LAB, *, app: bool = False, link: str = ""
+) -> None:
     """Serve the lab until it is stopped, open at a notebook; print its address first.
 
+    app: the notebook's outputs only, served by Voila.  link: the query that the page opens with.
     Raises PotadError if the port is taken or the user's folder cannot be written.
     """
     try:
@@ -49,12 +58,17 @@ def open_lab(port: int | None, browser: bool, notebook: str = LAB) -> None:
     port = port_to_use(port)
     os.environ["JUPYTER_TOKEN"] = token  # not an argument: those show in `ps`
     os.environ["JUPYTER_PATH"] = os.pathsep.join(
-        filter(None, [str(kernels), os.environ.get("JUPYTER_PATH")])
+        filter(None, [str(kernels), str(_APP), os.environ.get("JUPYTER_PATH")])
     )
-    url = f"http://127.0.0.1:{port}/lab/tree/{notebook}?token={token}"
-    sys.stderr.write(f"In a few seconds the lab opens at\n    {url}\nStop it with Ctrl-C, twice.\n")
+    query = f"{link}&token={token}" if link else f"token={token}"
+    url = f"http://127.0.0.1:{port}/{'' if app else f'lab/tree/{notebook}'}?{query}"
+    stop = "Stop it with Ctrl-C." if app else "Stop it with Ctrl-C, twice."
+    sys.stderr.write(f"In a few seconds the lab opens at\n    {url}\n{stop}\n")
     sys.stderr.flush()
-    _serve(server_arguments(folder, port, browser, notebook))
+    if app:
+        _serve_app(app_arguments(folder, port, notebook), url if browser else "")
+    else:
+        _serve(server_arguments(folder, port, browser, notebook, link))
 
 
 def _serve(arguments: list[str]) -> None:
@@ -64,14 +78,47 @@ def _serve(arguments: list[str]) -> None:
     LabApp.launch_instance(arguments)
 
 
-def server_arguments(folder: Path, port: int, browser: bool, notebook: str = LAB) -> list[str]:
+def _serve_app(arguments: list[str], url: str) -> None:
+    """Voila itself would open its browser at an address without the token."""
+    from voila.app import Voila
+
+    logging.captureWarnings(True)
+    if url:
+        threading.Timer(_OPENED_AFTER_S, webbrowser.open, [url]).start()
+    Voila.launch_instance(arguments)
+
+
+def app_arguments(folder: Path, port: int, notebook: str = LAB) -> list[str]:
+    """Voila's arguments: localhost only, behind the token, no code shown or run, no file served."""
+    return [
+        str(folder / notebook),
+        "--no-browser",
+        "--Voila.ip=127.0.0.1",
+        f"--Voila.port={port}",
+        "--Voila.port_retries=0",
+        "--Voila.auto_token=True",  # JUPYTER_TOKEN; without this it would ask for none
+        "--Voila.log_level=ERROR",
+        "--VoilaConfiguration.template=potadlab",
+        "--VoilaConfiguration.allow_template_override=NO",
+        "--VoilaConfiguration.strip_sources=True",
+        "--VoilaConfiguration.file_allowlist=[]",
+        *(f"--VoilaConfiguration.extension_denylist={name}" for name in _APP_WITHOUT),
+        f"--MappingKernelManager.cull_idle_timeout={_IDLE_S}",
+        "--MappingKernelManager.cull_interval=60",
+    ]
+
+
+def server_arguments(
+    folder: Path, port: int, browser: bool, notebook: str = LAB, link: str = ""
+) -> list[str]:
     """JupyterLab's arguments: localhost only, quiet, the notebook runs when the page opens."""
+    query = f"?{link}" if link else ""
     arguments = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={folder}",
-        f"--LabApp.default_url=/lab/tree/{notebook}",
+        f"--LabApp.default_url=/lab/tree/{notebook}{query}",
         f"--LabApp.workspaces_dir={folder.parent / 'workspaces'}",
         f"--LabApp.extra_labextensions_path={_EXTENSIONS}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",

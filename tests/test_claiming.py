@@ -11,6 +11,7 @@ from potadlab.core.layout import BLOCK, NONE, OP, Verb
 from potadlab.errors import BadSize, UnknownName
 from potadlab.kinds import KIND
 from potadlab.report import claim_table
+from potadlab.report.claims import claim_rows
 from potadlab.traces import Trace
 from potadlab.units import MIB, Space
 
@@ -90,6 +91,14 @@ def test_no_room_for_the_area():
     assert answers[2].area is None
     assert not answers[2].done
     assert answers[0].done
+    assert claim_rows(answers)[1][-1][-1] == "given up: the space has no room for the area"
+
+
+def test_a_claim_larger_than_the_area():
+    answers = claim_at(trace_of([]), 0, 4 * MIB, MIB, area="2MiB")
+    assert answers[0].done
+    assert (answers[2].area, answers[2].tries) == ((14 * MIB, 16 * MIB), [])
+    assert claim_rows(answers)[1][-1][-1] == "given up: no range of this size in the area"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """The dashboard without a browser: the protocol of frames, and what widgets do to a session."""
 
+import html
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from potadlab.bundled import dataset
 from potadlab.core.layout import Outcome
 from potadlab.core.raster import FREE
-from potadlab.dashboard import Dashboard, keeping, words
+from potadlab.dashboard import Dashboard, uploading, words
 from potadlab.dashboard.controls import FASTEST, FASTEST_PICTURES, OWN_FILE
 from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
 from potadlab.kinds import KINDS
@@ -593,24 +593,35 @@ def test_a_picture_of_the_page_becomes_a_file_or_a_line(dashboard, tmp_path, mes
 
 def test_an_upload_is_bounded_checked_and_opened(dashboard, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    upload = dashboard.keeping.upload
+    posted = []
+    monkeypatch.setattr(dashboard.bridge, "post", lambda message, _: posted.append(message))
 
-    def give(name, content):
-        when = datetime.now(UTC)
-        told = {"name": name, "type": "", "size": len(content), "last_modified": when}
-        upload.value = ({**told, "content": content},)
+    def give(name, content, size=None, offset=0):
+        told = {"type": "upload", "name": name, "size": len(content) if size is None else size}
+        dashboard._hear({**told, "offset": offset, "buffers": [memoryview(content)]})
 
     give("../../evil<script>.parquet", b"not one")
-    assert "no Parquet file" in dashboard.controls.message.value
-    monkeypatch.setattr(keeping, "UPLOAD_BYTES_MAX", 1000)
-    content = memoryview(dataset("thp_split").read_bytes())
-    give("mine.parquet", content)
-    assert "more than 1000 B" in dashboard.controls.message.value
+    assert "evil_script_.parquet: no Parquet file" in dashboard.controls.message.value
+    content = dataset("thp_split").read_bytes()
+    give("mine.parquet", content[:1000], size=uploading.BYTES_MAX + 1)
+    assert "more than 64 MiB" in dashboard.controls.message.value
+    give("mine.parquet", content[:1000], size=len(content))
+    give("mine.parquet", content, size=len(content), offset=1000)
+    assert "it changed" in dashboard.controls.message.value
+    give("mine.parquet", content[1000:], size=len(content), offset=1000)  # nobody waits for it
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(keeping, "UPLOAD_BYTES_MAX", 64 << 20)
-    give("../mine.parquet", content)
-    assert [file.name for file in tmp_path.iterdir()] == ["uploaded_mine.parquet"]
+    give("late.parquet", content[:10], size=len(content))
+    give("mine.before.parquet", dataset("thp_split").with_suffix(".before.parquet").read_bytes())
+    assert posted[-1] == {"type": "next"}
+    half = len(content) // 2
+    posted.clear()
+    give("../mine.parquet", content[:half], size=len(content))
+    assert posted == [{"type": "more", "offset": half}]
+    give("../mine.parquet", content[half:], size=len(content), offset=half)
+    there = ["uploaded_mine.before.parquet", "uploaded_mine.parquet"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == there
     assert dashboard.session.trace.path.name == "uploaded_mine.parquet"
+    assert len(dashboard.session.trace.start) > 0  # warm
     dashboard.open("mixed_owners")
 
 
@@ -737,3 +748,110 @@ def test_names_from_traces_are_text():
         0, [Told("potad", Outcome.POISONED_FREE, "x", "slab", "<script>", 1, 0, 4096)]
     )
     assert "&lt;script&gt;" in words.lines(lines)
+
+
+# ---- links -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(dashboard):
+    """The dashboard on the untouched trace, and nothing replayed if it is so."""
+    if dashboard.session.trace.path != dataset("mixed_owners") or dashboard.session.added:
+        dashboard.open("mixed_owners")
+    dashboard.controls.colouring.value, dashboard.controls.lie.value = theme.BY_SIZE, False
+    return dashboard
+
+
+def link_of(dashboard) -> str:
+    dashboard.keeping.link.click()
+    return dashboard.keeping.address.value
+
+
+def test_a_link_opens_the_same_moment_zoom_and_colours(mixed, tmp_path):
+    dashboard = mixed
+    dashboard.go(4_321)
+    dashboard.zoom(5)
+    dashboard.controls.colouring.value = theme.BY_AGE
+    dashboard.controls.lie.value = True
+    dashboard.choose("buddy", dashboard.window.first + 3)
+    before, link = dashboard.keeping.view(), link_of(dashboard)
+    assert link.startswith("?potadlab=mixed_owners&of=potad&of=buddy")
+    assert dashboard.bridge.key not in link
+    dashboard.controls.lie.value = False
+    dashboard.controls.colouring.value = theme.BY_SIZE
+    dashboard.go(0)
+    dashboard.show_whole()
+    session = dashboard.session
+    dashboard.keeping.address.value = f"http://127.0.0.1:8888/lab/tree/lab.ipynb{link}"
+    assert dashboard.keeping.view() == before
+    assert dashboard.session is session  # nothing was replayed for it
+    copy = tmp_path / "a copy & more.parquet"
+    shutil.copy(dataset("mixed_owners"), copy)
+    dashboard.open(copy)
+    dashboard.go(77)
+    other = link_of(dashboard)
+    dashboard.open(link)
+    assert dashboard.keeping.view() == before
+    assert dashboard.session.trace.path == dataset("mixed_owners")
+    dashboard.open(other)
+    assert (dashboard.session.trace.path, dashboard.index) == (copy, 77)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("at=5", "at=x", "at=x: a whole number is wanted"),
+        ("at=5", "at=-5", "at=-5: a whole number"),
+        ("at=5", "at=%D9%A5", "a whole number"),
+        ("at=5", f"at={'9' * 3000}", "a whole number"),
+        ("at=5", "at=99999999", "at op 99,999,999 of"),
+        ("ops=", "ops=1", "take the trace"),
+        ("cell=", "cell=7", "no zoom"),
+        ("cell=", "cells=", "'cell'"),
+        ("lie=rows", "lie=<img src=x>", "img"),
+        ("colour=size", "colour=<script>", "colour=<script>"),
+        ("of=potad", "of=<b>nobody</b>", "nobody"),
+        ("of=potad", "of=potad&of=potad" * 9, "it takes 1 to 8"),
+        ("mixed_owners", "nowhere%3Cimg%3E", "there is no such trace here"),
+        ("mixed_owners", "/dev/zero", "there is no such trace here"),
+        pytest.param("mixed_owners", __file__, "cannot be read as Parquet", id="no-trace"),
+        ("&at", "&x=" + "y" * 4000 + "&at", "letters, at most 4,000"),
+    ],
+)
+def test_a_bad_link_is_one_line_and_all_stays_as_it_was(mixed, old, new, told):
+    dashboard = mixed
+    dashboard.go(5)
+    link = link_of(dashboard)
+    assert old in link
+    before, session = dashboard.keeping.view(), dashboard.session
+    dashboard.open(link.replace(old, new))
+    message = dashboard.controls.message.value
+    assert "potadlab-error" in message
+    assert html.escape(told) in message
+    assert "<script>" not in message
+    assert "<img" not in message
+    assert "\n" not in message
+    assert dashboard.keeping.view() == before
+    assert dashboard.session is session
+
+
+def test_ops_by_hand_are_in_no_link(mixed):
+    dashboard = mixed
+    dashboard.controls.claim.click()
+    dashboard.keeping.address.value = ""
+    assert link_of(dashboard) == ""
+    assert "save the session" in dashboard.controls.message.value
+    dashboard.undo()
+
+
+def test_the_page_completes_a_link_and_follows_that_in_its_address(mixed):
+    dashboard = mixed
+    dashboard.go(9)
+    link = link_of(dashboard)
+    dashboard._hear({"type": "address", "url": f"http://127.0.0.1:1/{link}", "copied": True})
+    assert dashboard.keeping.address.value == f"http://127.0.0.1:1/{link}"
+    assert "copied" in dashboard.controls.message.value
+    dashboard.go(0)
+    dashboard._hear({"type": "link", "query": f"{link}&token=secret"})
+    dashboard._act(dashboard._follow_link)
+    assert dashboard.index == 9

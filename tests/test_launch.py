@@ -145,3 +145,47 @@ def test_the_lab_serves_a_copy_behind_a_token(lab):
     )
     specs = json.load(urllib.request.urlopen(request, timeout=20))["kernelspecs"]
     assert specs["python3"]["spec"]["argv"][0] == sys.executable
+
+
+def test_the_app_listens_here_only_shows_no_code_and_serves_no_file(tmp_path):
+    arguments = launch.app_arguments(tmp_path, 8899)
+    for wanted in (
+        "--Voila.ip=127.0.0.1",
+        "--Voila.auto_token=True",
+        "--VoilaConfiguration.strip_sources=True",
+        "--VoilaConfiguration.file_allowlist=[]",
+    ):
+        assert wanted in arguments
+
+
+@pytest.mark.parametrize(
+    ("app", "served"), [(False, "lab/tree/lab.ipynb"), (True, "")], ids=["lab", "app"]
+)
+def test_a_link_is_in_the_address_that_is_told(tmp_path, monkeypatch, capsys, app, served):
+    monkeypatch.setattr(launch, "user_folder", lambda: tmp_path)
+    monkeypatch.setattr(launch, "_serve", lambda *_: None)
+    monkeypatch.setattr(launch, "_serve_app", lambda *_: None)
+    monkeypatch.setenv("JUPYTER_TOKEN", "")
+    monkeypatch.setenv("JUPYTER_PATH", "")
+    link = (
+        "http://127.0.0.1:1/lab/tree/lab.ipynb?token=old&potadlab=mixed_owners&of=potad&of=buddy"
+        "&show=potad&ops=1159608&at=7&first=0&columns=256&cell=128&lie=rows&colour=size"
+    )
+    command = ["lab", "--no-browser", *(["--app"] if app else []), link]
+    monkeypatch.setattr(cli.parts, "compile_core", lambda: None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(command)
+    assert not stopped.value.code
+    told = capsys.readouterr().err
+    assert re.search(rf"127\.0\.0\.1:\d+/{served}\?potadlab=mixed_owners&of=potad\S+&token=", told)
+    assert "old" not in told
+
+
+def test_a_broken_link_is_one_line_at_once(monkeypatch, capsys):
+    monkeypatch.setattr(launch, "open_lab", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["lab", "?potadlab=mixed_owners&at=<b>"])
+    assert stopped.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("potadlab: this link is not understood")
+    assert told.count("\n") == 1

@@ -81,6 +81,19 @@ def test_modules_say_what_they_are():
     assert not silent, "begin with one sentence of what it is for"
 
 
+def test_nothing_is_unpickled():
+    """A trace, a session, a link may be anyone's; core/_jit.py only names an error of Numba's."""
+    loading = re.compile(r"\b(c?[pP]ickle|shelve|marshal|dill|joblib)\.loads?\b|allow_pickle=True")
+    found = [name_of(path) for path in MODULES if loading.search(path.read_text())]
+    assert not found, "read JSON or Parquet"
+
+
+def test_nothing_listens_for_others():
+    wide = re.compile(r"""["']0\.0\.0\.0["']|\bip=["']?["']|--\w+\.ip=(?!127\.0\.0\.1)""")
+    found = [name_of(path) for path in MODULES if wide.search(path.read_text())]
+    assert not found, "127.0.0.1 only"
+
+
 def test_the_library_does_not_print():
     assert not offenders(is_print), "return it, or give it to `progress`"
 

@@ -2,10 +2,12 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 
@@ -155,20 +157,61 @@ def _resident_bytes() -> int:
 
 
 def _threads(records: np.ndarray) -> Figures:
-    """Two replays in two threads, a core each, against one: kernels hold no lock of Python's."""
+    """Two replays in two threads, a core each, against one: kernels hold no lock of Python's.
+
+    The slower thread's time with the other beside it, over the slower core's alone: of the
+    processor, and on the clock, where all else that runs on the machine counts too.  `control` does
+    sums only: what two threads cost there, the machine costs (cores that are one core's siblings).
+    """
     cores = _cores()
     if len(cores) < 2:
         return {}
     known, pages = told(records), pages_for(records)
-    loads = [Load(WHOLE, known, pages) for _ in range(2)]
+    replays = [Load(WHOLE, known, pages).replay for _ in range(2)]
+    sums = partial(exchange.arithmetic, 10 * len(records))
+    work: dict[str, list[Callable[[], object]]] = {
+        "two_over_one": [*replays],
+        "control": [sums] * 2,
+    }
+    clock = {name: list[float]() for name in work}
     with _thread_on(cores[-1]) as one, _thread_on(cores[-2]) as other:
         pools = one, other
-        _together(loads, pools)
-        ratios = []
-        for _ in range(5):
-            single = _together(loads[:1], pools)
-            ratios.append(_together(loads, pools) / single)
-    return {"threads.two_over_one": Figure.of(ratios, "ratio")}
+        turns = {
+            name: partial(_two_over_one, each, pools, clock[name]) for name, each in work.items()
+        }
+        for turn in turns.values():
+            turn()
+        for times in clock.values():
+            times.clear()
+        processor = alternate(turns)
+    return {
+        f"threads.{name}{of}": Figure.of(ratios[name], "ratio")
+        for of, ratios in (("", processor), (".clock", clock))
+        for name in work
+    }
+
+
+def _two_over_one(
+    work: list[Callable[[], object]], pools: tuple[ThreadPoolExecutor, ...], clock: list[float]
+) -> float:
+    """The ratio of processor time; that of the clock is appended."""
+    pairs = list(zip(pools, work, strict=True))
+    alone = [pool.submit(_times, each, Barrier(1)).result() for pool, each in pairs]
+    both = Barrier(2)
+    together = [job.result() for job in [pool.submit(_times, each, both) for pool, each in pairs]]
+    processor, elapsed = (
+        max(times[i] for times in together) / max(times[i] for times in alone) for i in range(2)
+    )
+    clock.append(elapsed)
+    return processor
+
+
+def _times(work: Callable[[], object], begin: Barrier) -> tuple[float, float]:
+    """Seconds of this thread's processor time, and of the clock, from when all have come."""
+    begin.wait()
+    clock, processor = time.perf_counter(), time.thread_time()
+    work()
+    return time.thread_time() - processor, time.perf_counter() - clock
 
 
 def _thread_on(core: int) -> ThreadPoolExecutor:
@@ -189,23 +232,19 @@ def _keep_to_all() -> None:
     os.sched_setaffinity(0, range(os.cpu_count() or 1))  # those that there are
 
 
-def _together(loads: list[Load], pools: tuple[ThreadPoolExecutor, ...]) -> float:
-    """Seconds until all have replayed, each in a thread of its own."""
-    before = time.perf_counter()
-    for job in [pool.submit(load.replay) for load, pool in zip(loads, pools, strict=False)]:
-        job.result()
-    return time.perf_counter() - before
-
-
 # ---- how it grows ---------------------------------------------------------------------------
+
+
+_GROWN = {"potad_whole": WHOLE, "null": "null"}
 
 
 def _growth() -> Figures:
     """The same load in ever larger spaces: what grows is the tree's height."""
     records = told(generate.steady(allocations=1 << 18, granules=GIB_PAGES))
     turns = {
-        f"grow.{size}.potad_whole.ns_per_op": Load(WHOLE, records, gib * GIB_PAGES).replay
+        f"grow.{size}.{label}.ns_per_op": Load(spec, records, gib * GIB_PAGES).replay
         for size, gib in SIZES.items()
+        for label, spec in _GROWN.items()
     }
     for turn in turns.values():
         turn()
@@ -214,15 +253,19 @@ def _growth() -> Figures:
 
 def _filling() -> Figures:
     """8 GiB in use to so many percent, in blocks of one page; then pages at random."""
-    turns = {f"fill.{percent}.potad_whole.ns_per_op": _filled(percent) for percent in FILLED}
+    turns = {
+        f"fill.{percent}.{label}.ns_per_op": _filled(spec, percent)
+        for percent in FILLED
+        for label, spec in _GROWN.items()
+    }
     for turn in turns.values():
         turn()
     return {name: Figure.of(ns, "ns") for name, ns in alternate(turns).items()}
 
 
-def _filled(percent: int, seed: int = 3) -> Turn:
+def _filled(spec: str, percent: int, seed: int = 3) -> Turn:
     pages, kind, dice = 8 * GIB_PAGES, kinds.KIND["folio"], np.random.default_rng(seed)
-    state, pool = flat(WHOLE, pages), np.zeros(pages * percent // 100, np.int64)
+    state, pool = flat(spec, pages), np.zeros(pages * percent // 100, np.int64)
     exchange.allocate_all(state, 0, kind, pool)
     dice.shuffle(pool)
     exchange.churn(state, kind, pool, np.zeros(0, np.int64))

@@ -72,6 +72,16 @@ def runs(word, order):
 
 
 @inlined
+def widened(starts, order):
+    """The word with all bits set of the aligned runs of 2**order that begin at the bits `starts`.
+
+    order <= 5.
+    """
+    one = np.uint64(1)
+    return starts * ((one << np.uint64(np.int64(1) << order)) - one)
+
+
+@inlined
 def longest_run(word):
     """1 + order of the longest aligned run of set bits in `word`: 0 for no bit, 7 for all."""
     if word == np.uint64(0):

@@ -5,8 +5,13 @@ What POTAD is made of, and where `recorded` keeps its truth: they differ in how 
 Front caches.  Each CPU and group has a last in, first out stack of blocks for orders 0 to 3 and one
 for chunks, as Linux's per-CPU lists (pcp_allowed_order).  A cached block keeps its start bit and
 record; its entry says CACHED, so the lookup answers None.  Counts call it free; a claim, or an
-allocation that finds no place, drains the stacks first.  The upper end of a stack and its count
-share a line: with all blocks in one row, an op that hit touched a line more.
+allocation that finds no place, drains the stacks first.
+
+An empty stack is filled with a run: the free blocks of one word of the tree, kept as the mask that
+they were there.  Their start bits are set at once, under the lock; slot and record each gets when
+it is taken, so a run costs few lines, and what it leads to is no other CPU's.  A stack's count, its
+run and its upper end share a line: an op that hits touches it, the block's slot, and at most the
+line of a magazine of records.
 
 Groups.  A chunk (a pageblock of 2 MiB) belongs to one group at a time, or to the pool of its zone;
 each has a part of the free tree.  A wholly free chunk returns to the pool.  A group without room
@@ -26,7 +31,7 @@ import numpy as np
 
 from . import interface, tree
 from ._jit import inlined, kernel, state
-from .bits import apart, largest_order, run_mask, trailing_zeros
+from .bits import apart, largest_order, popcount, trailing_zeros, widened
 from .layout import DESCRIPTOR, HELD, NONE, POISON, PUT_OFF, Outcome
 from .lookups import heads
 from .lookups.heads import CACHED, CHUNK, OWNS, PIECE, PINNED, POISONED, RELEASED, Heads
@@ -35,15 +40,19 @@ from .tree import Tree
 
 SMALL_ORDERS = 4  # 0..3 have a stack each, and chunks have one
 STACKS = SMALL_ORDERS + 1  # of a CPU and group
-# room of a stack of order 0 below its upper end; order k has 2**k times less: in sum what Linux's
-# per-CPU lists keep (6 batches of 63)
+# room of a stack of order 0 below its upper end, 6 of Linux's batches of 63; order k has 2**k times
+# less, as much memory each
 STACK_BLOCKS = 384
-STACK_CHUNKS = 4  # and of the one of chunks
-TOP_BLOCKS = 15  # the upper end of a stack: with its count, one line
-BATCH_BLOCKS = 64  # of order 0: what goes to the tree and comes from it at a time
+STACK_CHUNKS = 4  # and of the one of chunks: half of them go at more, so up to 11 lie there
+TOP_BLOCKS = 12  # the upper end of a stack: with what is before it, one line
 STACK_WORDS = 16 + STACK_BLOCKS  # of a row of `stacks`
-_SHIFTED = 8  # blocks that move between the upper end and the rest at a time
+_RUN = np.uint64(1)  # words of a row: its run's granule >> 6, then the mask, low half first
+_MASK = np.uint64(2)
+_TOP = 4  # the upper end, the last one released on top; then those below
+_LOW_HALF, _HALF = np.uint64(0xFFFF_FFFF), np.uint64(32)
+_SHIFTED = 6  # blocks that move between the upper end and the rest at a time
 _BELOW = np.int64(1 << 8)  # in the count: one block below the upper end
+_GRANULES_MAX = 1 << 32  # that four bytes tell apart
 STOLEN, CHANGED = 0, 1  # in `counts`: blocks stolen from another group, chunks that changed it
 # blocks whose release is more than a push on a front cache
 _SPECIAL = PIECE | POISONED | CHUNK | CACHED | RELEASED | PINNED
@@ -56,8 +65,8 @@ class Blocks(NamedTuple):
     heads: Heads
     poison: np.ndarray  # u8[granule/64]  failed granules, live or not
     chunk_groups: np.ndarray  # u1[granule >> chunk_order]  0: the pool
-    # i8[stack * STACK_WORDS + ...]: blocks in the upper end + _BELOW times those below; the upper
-    # end's first granules, the last one on top; those below
+    # u4[stack * STACK_WORDS + ...] (u8 in larger spaces): blocks in the upper end + _BELOW times
+    # those below; the run; first granules
     stacks: np.ndarray
     counts: np.ndarray  # i8[2]  STOLEN, CHANGED
     cpus: int  # a power of two; 0: no front caches
@@ -74,10 +83,10 @@ def new(
     stacks = max(cpus, 1) * (groups + 1) * STACKS
     return state_class(
         tree.new(zones, groups + 1, tight),
-        heads.new(granules, kinds, hosted, bare),
+        heads.new(granules, kinds, hosted, bare, cpus),
         mapped(granules // 64 + 1, "u8"),
         mapped((granules >> chunk_order) + 1, "u1"),
-        mapped(stacks * STACK_WORDS, "i8"),
+        mapped(stacks * STACK_WORDS, "u4" if granules <= _GRANULES_MAX else "u8"),
         np.zeros(2, np.int64),
         cpus,
         chunk_order,
@@ -219,7 +228,7 @@ def release(state, granule, cpu):
     if state.cpus > 0 and entry & _SPECIAL == np.uint64(0):
         stack = _stack_of(state, cpu, _group_of(state, granule, order), order)
         if stack != NONE:
-            state.heads.slots[np.uint64(at)]["entry"] = entry | CACHED
+            state.heads.slots[np.uint64(at)]["entry"] = heads.cached(entry)
             _push(state, stack, order, granule)
             return order
     return _release(state, at, granule)
@@ -352,29 +361,56 @@ def pop(state, order, group, cpu, kind, owner):
     stack = _stack_of(state, cpu, group, order)
     if stack == NONE:
         return np.int64(NONE)
-    count = state.stacks[np.uint64(stack)]
+    own = cpu & (state.cpus - 1)
+    count = np.int64(state.stacks[np.uint64(stack)])
+    if count == 0:
+        granule = _next_of_run(state, stack, order, group)
+        if granule != NONE:
+            at = heads.slot_of(state.heads, granule, order)
+            heads.label(state.heads, at, order, kind, owner, own)
+        return granule
     if count & (_BELOW - 1) == 0:
-        if count == 0:
-            _fill(state, stack, order, group)
         count = _raise(state.stacks, stack)
-        if count == 0:
-            return np.int64(NONE)
-    top = np.uint64(stack + (count & (_BELOW - 1)))
-    granule = state.stacks[top]
+    granule = np.int64(state.stacks[np.uint64(stack + _TOP - 1 + (count & (_BELOW - 1)))])
     state.stacks[np.uint64(stack)] = count - 1
     at = heads.slot_of(state.heads, granule, order)
-    heads.relabel(state.heads, at, kind, owner)
+    heads.relabel(state.heads, at, order, kind, owner, own)
     return granule
 
 
 @inlined
+def _next_of_run(state, stack, order, group):
+    """Take the lowest block of a stack's run, filled if it is empty; NONE where there is none."""
+    at = np.uint64(stack)
+    mask = _run_of(state.stacks, at)
+    if mask == np.uint64(0):
+        mask = _fill(state, stack, order, group)
+        if mask == np.uint64(0):
+            return np.int64(NONE)
+    _keep_run(state.stacks, at, mask & (mask - np.uint64(1)))
+    return (np.int64(state.stacks[at + _RUN]) << 6) + trailing_zeros(mask)
+
+
+@inlined
+def _run_of(stacks, at):
+    """The mask of a stack's run: a bit where a block begins."""
+    return np.uint64(stacks[at + _MASK]) | np.uint64(stacks[at + _MASK + np.uint64(1)]) << _HALF
+
+
+@inlined
+def _keep_run(stacks, at, mask):
+    stacks[at + _MASK] = mask & _LOW_HALF
+    stacks[at + _MASK + np.uint64(1)] = mask >> _HALF
+
+
+@inlined
 def _push(state, stack, order, granule):
-    count = state.stacks[np.uint64(stack)]
+    count = np.int64(state.stacks[np.uint64(stack)])
     if count & (_BELOW - 1) == TOP_BLOCKS:
         if count // _BELOW + _SHIFTED > _room(state, order):
             _spill(state, stack, order, (count // _BELOW + 1) // 2)
         count = _lower(state.stacks, stack)
-    state.stacks[np.uint64(stack + 1 + (count & (_BELOW - 1)))] = granule
+    state.stacks[np.uint64(stack + _TOP + (count & (_BELOW - 1)))] = granule
     state.stacks[np.uint64(stack)] = count + 1
 
 
@@ -382,85 +418,94 @@ def _push(state, stack, order, granule):
 def _raise(stacks, stack):
     """Fill the empty upper end of a stack from below; return the new count."""
     apart()
-    below = stacks[stack] // _BELOW
+    below = np.int64(stacks[stack]) // _BELOW
     moved = min(below, np.int64(_SHIFTED))
-    first = stack + 1 + TOP_BLOCKS + below - moved
+    top = stack + _TOP
+    first = top + TOP_BLOCKS + below - moved
     for i in range(moved):
-        stacks[stack + 1 + i] = stacks[first + i]
-    stacks[stack] = (below - moved) * _BELOW + moved
-    return stacks[stack]
+        stacks[top + i] = stacks[first + i]
+    count = (below - moved) * _BELOW + moved
+    stacks[stack] = count
+    return count
 
 
 @kernel
 def _lower(stacks, stack):
     """Make room in the full upper end of a stack; return the new count."""
     apart()
-    below, top = stacks[stack] // _BELOW, stack + 1
+    below, top = np.int64(stacks[stack]) // _BELOW, stack + _TOP
     for i in range(_SHIFTED):
         stacks[top + TOP_BLOCKS + below + i] = stacks[top + i]
     for i in range(TOP_BLOCKS - _SHIFTED):
         stacks[top + i] = stacks[top + _SHIFTED + i]
-    stacks[stack] = (below + _SHIFTED) * _BELOW + TOP_BLOCKS - _SHIFTED
-    return stacks[stack]
+    count = (below + _SHIFTED) * _BELOW + TOP_BLOCKS - _SHIFTED
+    stacks[stack] = count
+    return count
 
 
 @kernel
 def _fill(state, stack, order, group):
-    """Put a batch of blocks, all of one word or node, on an empty stack."""
+    """Take the free blocks of a word, or a chunk, as the run of an empty stack; return its mask."""
     apart()
     first, part = place(state, order, group)
     if first == NONE:
-        return
-    below = state.stacks[stack + 1 + TOP_BLOCKS : stack + STACK_WORDS]
-    count = np.int64(1)
+        return np.uint64(0)
     if order < SMALL_ORDERS:
-        count = tree.take_some(state.tree, part, order, first, below[: BATCH_BLOCKS >> order])
-        heads.store_cached(state.heads, below[:count], order)
+        mask = tree.take_run(state.tree, part, order, first)
+        heads.set_starts(state.heads, first, mask)
     else:
+        mask = np.uint64(1)
         tree.put(state.tree, part, first, order, False)
-        below[0] = first
-        heads.store_cached_chunk(state.heads, first, order)
-    for i in range(count // 2):  # the lowest address on top
-        below[i], below[count - 1 - i] = below[count - 1 - i], below[i]
-    state.stacks[stack] = count * _BELOW
+        heads.set_start(state.heads, heads.slot_of(state.heads, first, order))
+    state.stacks[np.uint64(stack) + _RUN] = first >> 6
+    _keep_run(state.stacks, np.uint64(stack), mask)
+    return mask
 
 
 @kernel
 def _spill(state, stack, order, count):
     """Give the `count` blocks longest below the upper end of a stack back to the tree."""
     apart()
-    below, rest = stack + 1 + TOP_BLOCKS, state.stacks[stack] // _BELOW - count
+    below, held = stack + _TOP + TOP_BLOCKS, np.int64(state.stacks[stack])
     if order < SMALL_ORDERS:
         _give_cached(state, order, state.stacks[below : below + count])
     else:
         for i in range(count):
-            granule = state.stacks[below + i]
+            granule = np.int64(state.stacks[below + i])
             _free(state, heads.head_at(state.heads, granule), granule)
-    for i in range(rest):
+    for i in range(held // _BELOW - count):
         state.stacks[below + i] = state.stacks[below + count + i]
-    state.stacks[stack] -= count * _BELOW
+    state.stacks[stack] = held - count * _BELOW
 
 
 @kernel
 def _give_cached(state, order, blocks):
     """Give cached blocks smaller than a word back to the tree, those of one word together."""
     for i in range(len(blocks)):  # their lines are cold: let the misses overlap
-        heads.fetch_slot(state.heads, blocks[i])
-        tree.fetch(state.tree, part_of(state, blocks[i]), blocks[i])
+        granule = np.int64(blocks[i])
+        heads.fetch_slot(state.heads, granule)
+        tree.fetch(state.tree, part_of(state, granule), granule)
     i = np.int64(0)
     while i < len(blocks):
-        first, free = blocks[i], np.uint64(0)
-        while i < len(blocks) and blocks[i] >> 6 == first >> 6:
-            heads.forget_cached(state.heads, blocks[i])
-            free |= run_mask(blocks[i] & 63, order)
+        first, starts = np.int64(blocks[i]), np.uint64(0)
+        while i < len(blocks) and np.int64(blocks[i]) >> 6 == first >> 6:
+            granule = np.int64(blocks[i])
+            heads.forget_cached(state.heads, granule)
+            starts |= np.uint64(1) << np.uint64(granule & 63)
             i += 1
-        heads.clear_starts(state.heads, first, free)
-        part = part_of(state, first)
-        if state.tree.groups > 1:
-            tree.enter(state.tree, part, first, np.int64(0))
-        tree.give_some(state.tree, part, first, free)
-        if state.tree.groups > 1:
-            _to_pool(state, part, first)
+        _give_word(state, first, starts, order)
+
+
+@kernel
+def _give_word(state, granule, starts, order):
+    """Give blocks of one word, which have no slots any more, back to the tree."""
+    heads.clear_starts(state.heads, granule, starts)
+    part = part_of(state, granule)
+    if state.tree.groups > 1:
+        tree.enter(state.tree, part, granule, np.int64(0))
+    tree.give_some(state.tree, part, granule, widened(starts, order))
+    if state.tree.groups > 1:
+        _to_pool(state, part, granule)
 
 
 @kernel
@@ -468,16 +513,51 @@ def drain(state):
     """Empty every front cache; return how many blocks went back to the tree."""
     drained = np.int64(0)
     for stack in range(0, len(state.stacks), STACK_WORDS):
-        count = state.stacks[stack]
+        drained += _give_run(state, stack)
+        count = np.int64(state.stacks[stack])
         if count == 0:
             continue
         drained += count // _BELOW + count % _BELOW
         _spill(state, stack, np.int64(stack // STACK_WORDS % STACKS), count // _BELOW)
         for i in range(count % _BELOW):
-            granule = state.stacks[stack + 1 + i]
+            granule = np.int64(state.stacks[stack + _TOP + i])
             _free(state, heads.head_at(state.heads, granule), granule)
         state.stacks[stack] = 0
     return drained
+
+
+@kernel
+def _give_run(state, stack):
+    """Give a stack's run back to the tree; return how many blocks."""
+    mask, order = _run_of(state.stacks, np.uint64(stack)), np.int64(stack // STACK_WORDS % STACKS)
+    if mask == np.uint64(0):
+        return np.int64(0)
+    granule = np.int64(state.stacks[np.uint64(stack) + _RUN]) << 6
+    granule += trailing_zeros(mask)  # a zone may end within the word
+    if order < SMALL_ORDERS:
+        _give_word(state, granule, mask, order)
+    else:
+        heads.forget(state.heads, heads.slot_of(state.heads, granule, state.chunk_order))
+        _give(state, granule, np.int64(state.chunk_order))
+    _keep_run(state.stacks, np.uint64(stack), np.uint64(0))
+    return popcount(mask)
+
+
+@kernel
+def is_cached(state, granule):
+    """Whether a front cache holds the block that `granule` is in."""
+    at = _entry_inside(state, granule)
+    if at != NONE:
+        return state.heads.slots[at]["entry"] & CACHED != np.uint64(0)
+    for stack in range(0, len(state.stacks), STACK_WORDS):
+        order = np.int64(stack // STACK_WORDS % STACKS)
+        if order == SMALL_ORDERS:
+            order = np.int64(state.chunk_order)
+        start = granule >> order << order
+        mask = _run_of(state.stacks, np.uint64(stack)) >> np.uint64(start & 63) & np.uint64(1)
+        if mask != np.uint64(0) and np.int64(state.stacks[np.uint64(stack) + _RUN]) == start >> 6:
+            return True
+    return False
 
 
 # ---- hosted arenas --------------------------------------------------------------------------
@@ -756,10 +836,9 @@ def fail(state, granule):
         return np.int64(Outcome.OUTSIDE)
     if is_poisoned(state, granule):
         return np.int64(Outcome.POISONED_BEFORE)
-    at = heads.entry_at(state.heads, granule)
-    if at != NONE and state.heads.slots[at]["entry"] & CACHED != np.uint64(0):
+    if is_cached(state, granule):
         drain(state)
-        at = np.int64(NONE)
+    at = heads.entry_at(state.heads, granule)
     part = part_of(state, granule)
     if at == NONE and tree.free_order(state.tree, part, granule) == NONE:
         return np.int64(Outcome.OUTSIDE)
@@ -831,26 +910,48 @@ def check(state):
         for at in range(first, last, 64):
             word = state.heads.starts[at >> 6]
             if word != np.uint64(0):
-                _check_slots(state, at, word)
+                cached += _check_slots(state, at, word)
             while word != np.uint64(0):
                 cached += _check_block(state, at + trailing_zeros(word), level)
                 word &= word - np.uint64(1)
     for stack in range(0, len(state.stacks), STACK_WORDS):
-        top, below = state.stacks[stack] % _BELOW, state.stacks[stack] // _BELOW
-        cached -= top + below
+        count = np.int64(state.stacks[stack])
+        top, below = count % _BELOW, count // _BELOW
+        cached -= top + below + _check_run(state, stack)
         for i in range(top):
-            _check_cached(state, state.stacks[stack + 1 + i])
+            _check_cached(state, np.int64(state.stacks[stack + _TOP + i]))
         for i in range(below):
-            _check_cached(state, state.stacks[stack + 1 + TOP_BLOCKS + i])
-    assert cached == 0  # every cached block is on one stack
+            _check_cached(state, np.int64(state.stacks[stack + _TOP + TOP_BLOCKS + i]))
+    assert cached == 0  # every cached block is on one stack, or in a run
 
 
 @kernel
 def _check_slots(state, first, word):
-    """Assert that slots with an entry are those with a start bit."""
+    """Assert that what has an entry has a start bit; return how many start bits have none."""
+    bare = np.int64(0)
     for i in range(64):
         begins = word >> np.uint64(i) & np.uint64(1) != np.uint64(0)
-        assert (state.heads.slots[first + i]["entry"] != np.uint64(0)) == begins
+        filled = state.heads.slots[first + i]["entry"] != np.uint64(0)
+        assert begins or not filled
+        bare += begins and not filled
+    return bare
+
+
+@kernel
+def _check_run(state, stack):
+    """Assert that the blocks of a run have a start bit, no entry and nothing free; their number."""
+    mask, order = _run_of(state.stacks, np.uint64(stack)), np.int64(stack // STACK_WORDS % STACKS)
+    order = order if order < SMALL_ORDERS else np.int64(state.chunk_order)
+    left = mask
+    while left != np.uint64(0):
+        granule = np.int64(state.stacks[np.uint64(stack) + _RUN]) << 6
+        granule += trailing_zeros(left)
+        at = heads.slot_of(state.heads, granule, order)
+        assert state.heads.starts[at >> 6] >> np.uint64(at & 63) & np.uint64(1) != np.uint64(0)
+        assert state.heads.slots[at]["entry"] == np.uint64(0)
+        _check_not_free(state, granule, order)
+        left &= left - np.uint64(1)
+    return popcount(mask)
 
 
 @kernel
@@ -860,19 +961,29 @@ def _check_cached(state, granule):
 
 
 @kernel
-def _check_block(state, at, level):
-    """Assert that a start is in its place and nothing in it is free; 1 if it is cached."""
-    entry = state.heads.slots[at]["entry"]
-    order = heads.order_of(entry)
-    assert order // 6 == level
-    granule, size = heads.start_of(state.heads, at), np.int64(1) << order
+def _check_not_free(state, granule, order):
+    """Assert that a block is aligned, in a zone, and that nothing in it is free."""
+    size = np.int64(1) << order
     assert granule & (size - 1) == 0
     zone = tree.zone_of(state.tree, granule)
     assert zone != NONE
     for part in range(zone * state.tree.groups, (zone + 1) * state.tree.groups):
         free = tree.find_from(state.tree, part, np.int64(0), granule)
         assert free == NONE or free >= granule + size
-    assert heads.entry_at(state.heads, granule + size - 1) == at  # and no other live block
+
+
+@kernel
+def _check_block(state, at, level):
+    """Assert that a start is in its place and nothing in it is free; 1 if it is cached."""
+    entry = state.heads.slots[at]["entry"]
+    if entry == np.uint64(0):
+        return np.int64(0)  # of a run
+    order = heads.order_of(entry)
+    assert order // 6 == level
+    granule = heads.start_of(state.heads, at)
+    _check_not_free(state, granule, order)
+    last = granule + (np.int64(1) << order) - 1
+    assert heads.entry_at(state.heads, last) == at  # and no other live block
     return np.int64(entry & CACHED != np.uint64(0))
 
 

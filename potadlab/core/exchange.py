@@ -151,6 +151,17 @@ def release_rest(state, records, where):
             where[name] = NONE
 
 
+@kernel
+def arithmetic(steps):
+    """A random number made so often (xorshift): nothing but work within a processor, no memory."""
+    value = np.uint64(88172645463325252)
+    for _ in range(steps):
+        value ^= value << np.uint64(13)
+        value ^= value >> np.uint64(7)
+        value ^= value << np.uint64(17)
+    return value
+
+
 # ---- one order at a time --------------------------------------------------------------------
 
 

@@ -38,6 +38,7 @@ from .bits import (
     run_mask,
     runs,
     trailing_zeros,
+    widened,
 )
 from .layout import NONE
 from .mapped import mapped
@@ -314,24 +315,17 @@ def largest(tree, part):
 
 
 @kernel
-def take_some(tree, part, order, first, out):
-    """Take up to len(out) blocks of order <= 5 from the word of `first`; return how many.
+def take_run(tree, part, order, first):
+    """Take all free blocks of order <= 5 of the word of `first`; return a bit for each start.
 
-    They are written to `out` in rising order of address; one word, one telling of those above.
-    The path to the word is exact.
+    One word, one telling of those above.  The path to the word is exact.
     """
     at = _word_at(tree, part, first)
-    word, count = tree.words[at], np.int64(0)
-    starts = runs(word, order)
-    while starts != np.uint64(0) and count < len(out):
-        bit = trailing_zeros(starts)
-        starts &= starts - np.uint64(1)
-        word &= ~run_mask(bit, order)
-        out[count] = (first >> 6 << 6) + bit
-        count += 1
+    starts = runs(tree.words[at], order)
+    word = tree.words[at] & ~widened(starts, order)
     tree.words[at] = word
     _tell_above(tree, part, first, np.int64(0), longest_run(word))
-    return count
+    return starts
 
 
 @kernel

@@ -6,6 +6,8 @@
 const PATIENCE_MS = 20000; // for Bokeh to put its figures up
 const HOVER_MS = 40; // at most this often
 const HOVER_LOST_MS = 1500; // then the answer will not come
+const PIECE_BYTES = 1 << 20; // of a file that goes to the kernel
+const FILES_MAX = 2; // a trace, and the memory before it
 const WHEEL_STEP = 60; // a notch of a mouse is 100 or so; touch pads send many small ones
 const WHEEL_REST_MS = 300; // then a movement of the wheel is over
 
@@ -42,6 +44,25 @@ async function greet(model) {
   }
   const missing = targets.filter((id) => find(id).length === 0).length;
   model.send({ type: "ready", targets, missing, light: lightTheme() });
+  if (model.get("linked")) sendLink(model);
+}
+
+function sendLink(model) {
+  // The link by which this page was opened, once.  The address no longer has it: JupyterLab has
+  // written another there; and after a reload people want to be where they were.
+  const [opened] = performance.getEntriesByType("navigation");
+  if (window.potadlab.followed || opened?.type !== "navigate") return;
+  window.potadlab.followed = true;
+  const query = new URL(opened.name).search;
+  if (/[?&]potadlab=/.test(query)) model.send({ type: "link", query });
+}
+
+async function writeLink(model, query) {
+  // Only the page knows its address; no token goes into it.
+  const url = `${location.origin}${location.pathname}?${query}`;
+  const copied = await (navigator.clipboard?.writeText(url) ?? Promise.reject()).then(
+    () => true, () => false); // prettier-ignore
+  model.send({ type: "address", url, copied });
 }
 
 class Tip {
@@ -210,15 +231,67 @@ async function draw(model, form) {
   }
 }
 
-async function receive(model, pointer, message, buffers) {
+class Upload {
+  // Files that were picked or dropped go to the kernel in pieces, each when it asks for it; the
+  // memory before a trace goes first.
+  constructor(model) {
+    [this.model, this.files] = [model, []];
+  }
+  give(files) {
+    const before = (file) => (file.name.endsWith(".before.parquet") ? 0 : 1);
+    this.files = [...files].slice(0, FILES_MAX).sort((a, b) => before(a) - before(b));
+    void this.piece(0);
+  }
+  next() {
+    this.files.shift();
+    void this.piece(0);
+  }
+  async piece(offset) {
+    const file = this.files[0];
+    if (!file) return;
+    const { name, size } = file;
+    const piece = await file.slice(offset, offset + PIECE_BYTES).arrayBuffer().catch(() => null);
+    this.model.send({ type: "upload", name, size, offset }, undefined, [piece ?? new ArrayBuffer(0)]);
+  }
+  pick(accept) {
+    const input = Object.assign(document.createElement("input"), { type: "file", accept });
+    input.multiple = true;
+    input.addEventListener("change", () => this.give(input.files));
+    input.click();
+  }
+  over(root) {
+    const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+    const show = (on) => root.classList.toggle("potadlab-drop", on);
+    for (const [name, on] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
+      root.addEventListener(name, (event) => {
+        if (!holdsFiles(event)) return;
+        event.preventDefault(); // a browser would leave the page for the file
+        event.stopPropagation();
+        show(on);
+        if (name === "drop") this.give(event.dataTransfer.files);
+      });
+    }
+  }
+}
+
+async function receive({ model, pointer, upload }, message, buffers) {
   if (message.type === "frame") {
+    const came = performance.now();
     message.parts.forEach((part, i) => write(part, buffers[i]));
     await painted();
-    model.send({ type: "shown", number: message.number });
+    model.send({ type: "shown", number: message.number, page_ms: performance.now() - came });
   } else if (message.type === "tip") {
     pointer.told(message.lines);
   } else if (message.type === "picture") {
     await draw(model, message.form);
+  } else if (message.type === "address") {
+    await writeLink(model, message.query);
+  } else if (message.type === "pick") {
+    upload.pick(message.accept);
+  } else if (message.type === "more") {
+    await upload.piece(message.offset);
+  } else if (message.type === "next") {
+    upload.next();
   }
 }
 
@@ -226,16 +299,19 @@ function initialize({ model }) {
   const tip = new Tip();
   const pointer = new Pointer(model, tip);
   const keyboard = new Keyboard(model);
+  const upload = new Upload(model);
   const hub = (window.potadlab = window.potadlab || {});
   hub[model.get("key")] = (map, event) => pointer.hear(map, event);
-  hub[model.get("key")].keyboard = keyboard;
+  Object.assign(hub[model.get("key")], { keyboard, upload });
 
   const move = (event) => tip.follow(event.clientX, event.clientY);
   window.addEventListener("pointermove", move, { passive: true });
   const theme = new MutationObserver(() => model.send({ type: "theme", light: lightTheme() }));
   theme.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
 
-  model.on("msg:custom", (message, buffers) => void receive(model, pointer, message, buffers));
+  model.on("msg:custom", (message, buffers) => {
+    void receive({ model, pointer, upload }, message, buffers);
+  });
   model.on("change:targets", () => void greet(model));
   void greet(model);
   return () => {
@@ -247,18 +323,84 @@ function initialize({ model }) {
   };
 }
 
+class Sight {
+  // Tells the kernel whether anybody can see the figures; else a trace that plays is not painted.
+  // Once at the beginning: a page that was left has said that it is hidden.
+  constructor(model, figures) {
+    [this.model, this.seen, this.near] = [model, null, true];
+    this.look = () => this.tell();
+    document.addEventListener("visibilitychange", this.look);
+    this.observer = new IntersectionObserver((found) => {
+      this.near = found[found.length - 1].isIntersecting;
+      this.tell();
+    });
+    this.observer.observe(figures);
+    this.tell();
+  }
+  tell() {
+    const seen = this.near && document.visibilityState === "visible";
+    if (seen !== this.seen) this.model.send({ type: "seen", seen });
+    this.seen = seen;
+  }
+  leave() {
+    document.removeEventListener("visibilitychange", this.look);
+    this.observer.disconnect();
+  }
+}
+
+const CONTROLS = "button, input, select, textarea, [role=slider], [role=progressbar]";
+
+class Names {
+  // A name for each control, for those who hear the page: the widgets give a title, or nothing.
+  constructor(root) {
+    this.root = root;
+    this.observer = new MutationObserver(() => this.give());
+    const changes = { childList: true, subtree: true, attributes: true, attributeFilter: ["title"] };
+    this.observer.observe(root, changes);
+    this.give();
+  }
+  give() {
+    for (const message of this.root.querySelectorAll(".potadlab-message")) {
+      if (message.role !== "status") message.role = "status"; // told when it changes
+    }
+    for (const icon of this.root.querySelectorAll("button i.fa")) {
+      if (!icon.ariaHidden) icon.ariaHidden = "true"; // its glyph would be read as a letter
+    }
+    for (const control of this.root.querySelectorAll(CONTROLS)) {
+      const name = this.of(control);
+      if (name && control.ariaLabel !== name) control.ariaLabel = name;
+    }
+  }
+  of(control) {
+    if (control.tagName === "BUTTON") return control.innerText.trim() ? "" : control.title;
+    if ([...(control.labels ?? [])].some((label) => label.innerText.trim())) return "";
+    const widget = control.closest(".jupyter-widgets");
+    const label = widget?.querySelector(".widget-label, .jupyter-widget-label")?.innerText.trim();
+    return label || control.title || widget?.title || control.placeholder || "";
+  }
+  leave() {
+    this.observer.disconnect();
+  }
+}
+
 function render({ model, el }) {
   // nothing of its own to show; but here it is known where the dashboard stands
+  const watchers = [];
   requestAnimationFrame(() => {
     const root = el.closest(".potadlab");
     if (!root) return;
-    window.potadlab[model.get("key")].keyboard.root = root;
+    watchers.push(new Names(root));
+    const { keyboard, upload } = window.potadlab[model.get("key")];
+    keyboard.root = root;
+    if (model.get("linked")) upload.over(root);
     const figures = root.querySelector(".potadlab-figures");
     if (!figures) return;
+    watchers.push(new Sight(model, figures));
     figures.tabIndex = 0;
     figures.setAttribute("role", "group");
     figures.setAttribute("aria-label", model.get("words"));
   });
+  return () => watchers.forEach((watcher) => watcher.leave());
 }
 
 export default { initialize, render };

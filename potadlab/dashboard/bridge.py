@@ -19,6 +19,7 @@ class Bridge(anywidget.AnyWidget):
     key = traitlets.Unicode("").tag(sync=True)  # how the figures' events find this bridge
     targets = traitlets.List(traitlets.Unicode()).tag(sync=True)  # ids of the sources
     hot_keys = traitlets.List(traitlets.Unicode()).tag(sync=True)  # of the keyboard, that are ours
+    linked = traitlets.Bool(False).tag(sync=True)  # wants to know of the link in the page's address
     words = traitlets.Unicode("").tag(sync=True)  # what the figures are, for those who hear them
 
     def __init__(self, key: str, heard: Callable[[dict[str, Any]], None]) -> None:

@@ -52,6 +52,7 @@ class Controls:
         self.legend, self.status = html(width="100%"), html()
         self.status.add_class("potadlab-status")
         self.message = html(flex="1 1 200px")
+        self.message.add_class("potadlab-message")
         self.cancel = button("stop", "stop this work; all stays as it was", "Cancel", "84px")
         self.cancel.layout.display = "none"
         self.progress = widgets.FloatProgress(
@@ -133,7 +134,7 @@ class Controls:
 
     def _bottom(self) -> widgets.HBox:
         block = box("Block", [self.fail], self.block, width="30%")
-        pickers = row(self.size, self.align)
+        pickers = row(self.size, self.align, flex_flow="row wrap")
         claim = box("Claim", [self.claim, self.undo], pickers, width="26%")
         log = box("Log", [self.status], self.log, width="44%")
         return row(block, claim, log, align_items="flex-start", flex_flow="row wrap")

@@ -10,21 +10,25 @@ from ..errors import BadTrace
 from ..files import Draft, write
 from ..report.page import html_page
 from ..report.run import Run
+from ..session import Session
 from ..units import MIB, format_size
 from ..views import regions
-from . import saved, words
+from . import links, saved, words
 from .controls import FASTEST, SPEEDS
+from .painter import end_of_service
 from .parts import button, html, row
+from .uploading import BYTES_MAX, Upload
 
 if TYPE_CHECKING:
     from .lab import Dashboard
 
-UPLOAD_BYTES_MAX = 64 * MIB
+BEFORE = ".before.parquet"
 PICTURE_BYTES_MAX = 64 * MIB
 _SHARED = (
     "Files are written beside this notebook. A session holds the ops added by hand, the moment, "
     "the zoom and the bookmarks, no trace: who opens it needs the trace too. The page opens "
-    "without a server or a network."
+    "without a server or a network. A trace of yours may be dropped anywhere on the dashboard, its "
+    ".before.parquet with it."
 )
 
 
@@ -46,27 +50,32 @@ class Keeping:
         self.png = button("picture-o", "write the figures as a picture", "PNG", "70px")
         self.svg = button("picture-o", "write the figures as a drawing", "SVG", "70px")
         self.page = button("file-code-o", "write the run as one HTML page", "HTML page", "110px")
-        self.upload = widgets.FileUpload(
-            accept=".parquet",
-            multiple=False,
-            description="A trace of yours",
-            tooltip=f"a .parquet trace of at most {format_size(UPLOAD_BYTES_MAX)}",
-            layout=widgets.Layout(width="170px", flex="0 0 auto"),
+        self.link = button("link", "the address that opens this moment", "Link", "74px")
+        self.address = widgets.Text(
+            placeholder="a link to this moment; or paste one here, then Enter",
+            continuous_update=False,
+            layout=widgets.Layout(flex="1 1 300px", width="auto"),
         )
+        self.address.tooltip = "a link to this moment"
+        most = format_size(BYTES_MAX)
+        self.upload = button("upload", f"a .parquet trace, at most {most}", "My trace ...", "120px")
+        self._coming = Upload(self._ask, self._came)
         self.told = html(words.lines([_SHARED]), width="100%")
         first = row(self.name, self.save, self.open, self.png, self.svg, self.page)
         first.layout.flex_flow = "row wrap"
-        self.root = widgets.VBox([first, row(self.upload), self.told])
+        self.root = widgets.VBox([first, row(self.upload, self.link, self.address), self.told])
         acts = {
             self.save: self.save_session,
             self.open: self.open_session,
             self.png: lambda: self.ask_picture("png"),
             self.svg: lambda: self.ask_picture("svg"),
             self.page: self.write_page,
+            self.link: self.write_link,
+            self.upload: self.pick,
         }
         for pressed, act in acts.items():
             pressed.on_click(lambda _button, act=act: board._act(act))
-        self.upload.observe(lambda _change: board._act(self.take), "value")
+        self.address.observe(lambda _change: board._act(self.follow), "value")
 
     def opened(self) -> None:
         """The name follows the trace, made safe for a file."""
@@ -119,9 +128,34 @@ class Keeping:
     def open_session(self) -> None:
         self._board.open(self.path(saved.SUFFIX))
 
+    def write_link(self) -> None:
+        """A link to what is looked at; the page completes it and answers to `linked`."""
+        query = links.write(self._board._live(), self.view())
+        self._write_address(f"?{query}")
+        self._board.bridge.post({"type": "address", "query": query}, [])
+
+    def linked(self, url: str, copied: bool) -> None:
+        """The page's whole address for the link."""
+        self._write_address(url)
+        where = "copied" if copied else "copy it from its field"
+        self._board.say(f"a link to this moment: {where}; it opens where such a lab runs")
+
+    def _write_address(self, text: str) -> None:
+        board, board._quiet = self._board, True
+        self.address.value = text
+        board._quiet = False
+
+    def follow(self) -> None:
+        """Open the link that was pasted."""
+        text = self.address.value.strip()
+        if not links.is_link(text):
+            raise BadTrace("this is no link: one has ?potadlab= in it")
+        self._board.open(text)
+
     def show(self, found: saved.Saved) -> None:
         """Look at what a session looked at; what does not fit is left as it is."""
         board, controls, view = self._board, self._board.controls, found.view
+        window = window_of(board._live(), view)
         board._quiet = True
         for widget, value in (
             (controls.colouring, view.get("colouring")),
@@ -141,12 +175,13 @@ class Keeping:
         board.comparing.difference.value = pair if pair in pairs else None
         board._quiet = False
         board.log = [*found.log, *board.log]
-        self._look(view)
+        self._look(view, window)
 
-    def _look(self, view: dict[str, Any]) -> None:
+    def _look(self, view: dict[str, Any], window: regions.Window) -> None:
         board, session = self._board, self._board._live()
         length = session.length
-        board.moments.bookmarks = [at for at in _whole(view.get("bookmarks")) if 0 <= at <= length]
+        marked = _whole(view.get("bookmarks", board.moments.bookmarks))
+        board.moments.bookmarks = [at for at in marked if 0 <= at <= length]
         span = _whole(view.get("range"))
         fits = len(span) == 2 and 0 <= span[0] < span[1]
         board.seeker.range = (span[0], span[1]) if fits else None
@@ -154,15 +189,12 @@ class Keeping:
             (str(name), int(since), int(start), int(size))
             for name, since, start, size in view.get("placed", [])
         ]
-        end = board._end_of(session)
-        first, columns, per_cell = (
-            int(view[name]) for name in ("first", "columns", "granules_per_cell")
-        )
-        board.window = regions.window_of(first, columns, per_cell, view["hilbert"] is True, end)
+        board.window = window
         chosen = view.get("selected")
         board.selected = None
         if chosen and chosen[0] in session.names:
-            board.selected = str(chosen[0]), min(max(int(chosen[1]), 0), end - 1)
+            last = board._end_of(session) - 1
+            board.selected = str(chosen[0]), min(max(int(chosen[1]), 0), last)
         board._redraw()
         board.go(int(view["index"]))
         board._say_log()
@@ -203,30 +235,37 @@ class Keeping:
 
     # ---- a trace from elsewhere ----
 
-    def take(self) -> None:
-        """Keep an uploaded trace beside the notebook and open it."""
+    def pick(self) -> None:
+        """Let the page ask for a file."""
+        self._board.bridge.post({"type": "pick", "accept": ".parquet"}, [])
+
+    def take(self, message: dict[str, Any]) -> None:
+        """A piece of a file that was picked, or dropped on the page."""
         board = self._board
-        if not self.upload.value:
-            return
-        (given,) = self.upload.value
-        content, size = given["content"], len(given["content"])
-        name = re.sub(r"[^\w.-]+", "_", Path(str(given["name"])).name)[-80:]
-        board._quiet = True
-        self.upload.value = ()
-        board._quiet = False
-        if size > UPLOAD_BYTES_MAX:
-            most = format_size(UPLOAD_BYTES_MAX)
-            return board.say(f"{name}: {format_size(size)}, more than {most}: copy it here", True)
-        if not name.endswith(".parquet") or bytes(content[:4]) != b"PAR1":
-            return board.say(f"{name}: no Parquet file; see `potadlab import`", error=True)
-        path = Path(f"uploaded_{name}")
-        draft = Draft(path, binary=True)
-        try:
-            draft.file.write(content)
-            draft.keep()
-        finally:
-            draft.drop()
-        board.open(path)
+        if board.busy:
+            return board.say("still at work: wait for it to end, then give the file", error=True)
+        self._coming.piece(message)
+
+    def _ask(self, offset: int) -> None:
+        of = self._coming
+        self._board.say(f"{of.name}: {format_size(of.come)} of {format_size(of.size)}")
+        self._board.bridge.post({"type": "more", "offset": offset}, [])
+
+    def _came(self, path: Path) -> None:
+        """The memory before a trace waits for the trace."""
+        if path.name.endswith(BEFORE):
+            self._board.say(f"kept: {path}; now its trace")
+            self._board.bridge.post({"type": "next"}, [])
+        else:
+            self._board.open(path)
+
+
+def window_of(session: Session, view: dict[str, Any]) -> regions.Window:
+    """The window of a view; KeyError, TypeError, ValueError for one that is none."""
+    names = ("first", "columns", "granules_per_cell")
+    first, columns, per_cell = (int(view[name]) for name in names)
+    end = end_of_service(session)
+    return regions.window_of(first, columns, per_cell, view["hilbert"] is True, end)
 
 
 def _whole(found: Any) -> list[int]:

@@ -19,20 +19,20 @@ from ..bundled import datasets
 from ..core._jit import CACHE_DIR
 from ..core.allocators import usual
 from ..core.layout import Verb
-from ..errors import BadTrace, Cancelled
+from ..errors import BadTrace, Cancelled, PotadError
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
 from ..session import Claimed, Session
 from ..traces import Trace
 from ..units import format_size
 from ..views import regions, theme
-from . import saved, words
+from . import links, saved, words
 from .canvas import POISON_COLOUR, STRIP, Canvas
 from .comparing import SHOWN_MAX, Comparing
 from .controls import FASTEST, FASTEST_PICTURES, OWN_FILE, SLIDER_STEPS, Controls
 from .counting import Counting
 from .describing import Describing
-from .keeping import Keeping
+from .keeping import Keeping, window_of
 from .looking import Looking
 from .maps import Mark, Shape
 from .moments import Moments
@@ -97,8 +97,10 @@ class Dashboard(Panel):
         self.measured: list[Latency] = []
         self.log: list[str] = []
         self._cancelled = False
+        self._link = ""  # that the page was opened by, until it is followed
         self._allocators = tuple(usual() if allocators is None else allocators)
         self._played_from = (0.0, 0)  # clock in s, time_ns
+        self._spent = (0.0, 0.0)  # clock and processor time in s, when last looked at
         self._set_s = 0.0  # where we put the slider
         self._moved_s = 0.0  # when the slider was last moved by hand
         self._begin(trace, shown)
@@ -109,6 +111,7 @@ class Dashboard(Panel):
         self.controls = Controls(self._bundled, self._allocators, shown)
         self._set_stage(self.controls.figures)
         self.bridge.hot_keys, self.bridge.words = KEYS, _WORDS
+        self.bridge.linked = True
         self.seeker, self.moments = Seeker(self), Moments(self)
         self.worker = Worker(self._set_busy, self._failed)
         finding = (*self.seeker.widgets, *self.moments.widgets)
@@ -190,16 +193,36 @@ class Dashboard(Panel):
     # ---- opening a trace ----
 
     def open(self, trace: "Trace | str | Path") -> None:
-        """Read and replay a trace (object, path or bundled name); on an error keep the last."""
+        """Read and replay a trace (object, path or bundled name); on an error keep the last.
+
+        A session's file, or a link, opens what was looked at.
+        """
+        if links.is_link(trace):
+            return self._open_link(str(trace))
         name = trace if isinstance(trace, str | Path) else trace.name
         if isinstance(trace, str | Path) and str(trace).endswith(saved.SUFFIX):
-            return self._work(f"opening {name}", lambda: self._load_saved(trace), self._show_saved)
+            load = lambda: self._load_saved(saved.read(Path(trace).expanduser()), name)  # noqa: E731
+            return self._work(f"opening {name}", load, self._show_saved)
         self._work(f"opening {name}", lambda: self._load(trace), self._show)
 
-    def _load_saved(self, trace: str | Path) -> tuple[saved.Saved, tuple[Session, list[Latency]]]:
-        path = Path(trace).expanduser()
-        found = saved.read(path)
+    def _open_link(self, link: str) -> None:
+        try:
+            found, session = links.read(link), self.session
+            if session and not self.busy and links.is_of(session, found):
+                _check_view(session, found.view, "this link")
+                self.pause()
+                self.keeping.show(found)
+                return self.say("opened the link: another moment of the same trace")
+        except PotadError as error:
+            return self._failed(error)
+        load = lambda: self._load_saved(found, "this link")  # noqa: E731
+        self._work("opening the link", load, self._show_saved)
+
+    def _load_saved(
+        self, found: saved.Saved, path: Path | str
+    ) -> tuple[saved.Saved, tuple[Session, list[Latency]]]:
         session = self._replayed(found.trace, found.allocators)
+        _check_view(session, found.view, path)
         added = saved.ops_of(session, found, path)
         if added:
             session.extend_all(added)
@@ -311,7 +334,10 @@ class Dashboard(Panel):
         """Keep text and slider near the pictures."""
         while True:
             await asyncio.sleep(STATUS_S)
+            if self._link and not self.busy:
+                self._act(self._follow_link)
             if self.playing:
+                self._advance()  # also while nobody sees the pictures
                 self._say_moment()
             self._say_status()
 
@@ -400,6 +426,19 @@ class Dashboard(Panel):
         self._quiet = True
         self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
         self._quiet = False
+
+    def _follow_link(self) -> None:
+        link, self._link = self._link, ""
+        self.open(link)
+
+    def _hear_link(self, message: dict[str, Any]) -> None:
+        self._link = str(message["query"])  # followed once nothing else is at work
+
+    def _hear_address(self, message: dict[str, Any]) -> None:
+        self.keeping.linked(str(message["url"])[:8000], message["copied"] is True)
+
+    def _hear_upload(self, message: dict[str, Any]) -> None:
+        self.keeping.take(message)
 
     def _hear_picture(self, message: dict[str, Any]) -> None:
         made = bytes(message["buffers"][0]) if message["buffers"] else b""
@@ -638,18 +677,28 @@ class Dashboard(Panel):
             self._set_slider(seconds)
 
     def _say_status(self) -> None:
+        cpu = self._cpu()
         if self.session is None:
             return
         stats = self.frame_stats(over_s=3.0)
         text = (
             ""
             if stats["shown"] < 2 or not self.playing
-            else (f"{stats['fps']:.1f} frames per s, lag {stats['lag_ms_p50']:.0f} ms")
+            else (
+                f"{stats['fps']:.1f} frames per s, lag {stats['lag_ms_p50']:.0f} ms; "
+                f"{cpu:.0%} of a processor, page {self.stage.page_ms:.0f} ms"
+            )
         )
         if self.stage.silent:
             text = "the page does not answer: reload it, and run this cell again"
         if self.controls.status.value != text:
             self.controls.status.value = text
+
+    def _cpu(self) -> float:
+        """Share of a processor that this process used since the last call."""
+        (wall_s, cpu_s), now = self._spent, (time.monotonic(), time.process_time())
+        self._spent = now
+        return (now[1] - cpu_s) / max(now[0] - wall_s, 1e-9)
 
     def _say_legend(self) -> None:
         session, colouring = self._live(), self.controls.colouring.value
@@ -769,6 +818,14 @@ class Dashboard(Panel):
             return
         self._redraw()
         self.go(self.index)
+
+
+def _check_view(session: Session, view: dict[str, Any], whose: Path | str) -> None:
+    """BadTrace, before anything is changed, for a view that cannot be looked at."""
+    try:
+        window_of(session, view)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadTrace(f"{whose}: what it looks at is not understood: {error}") from None
 
 
 def _measured(session: Session) -> list[Latency]:

@@ -105,7 +105,10 @@ class Panel(ABC):
         self.stage.ready(message["targets"], int(message["missing"]))
 
     def _hear_shown(self, message: dict[str, Any]) -> None:
-        self.stage.shown(int(message["number"]))
+        self.stage.shown(int(message["number"]), float(message.get("page_ms", 0)))
+
+    def _hear_seen(self, message: dict[str, Any]) -> None:
+        self.stage.see(message["seen"] is True)
 
     def _hear_theme(self, message: dict[str, Any]) -> None:
         if bool(message["light"]) != self.light:

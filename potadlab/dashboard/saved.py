@@ -107,7 +107,7 @@ def _place(path: Path, trace: dict[str, Any]) -> str | Path:
     return path.parent / str(trace["path"])
 
 
-def ops_of(session: Session, saved: Saved, path: Path) -> list[tuple[int, np.ndarray]]:
+def ops_of(session: Session, saved: Saved, path: Path | str) -> list[tuple[int, np.ndarray]]:
     """The added ops, for `session.extend_all`; BadTrace where they do not fit the trace."""
     if saved.ops != len(session.trace.ops):
         raise BadTrace(

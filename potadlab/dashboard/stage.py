@@ -73,11 +73,13 @@ class Stage:
         self.painter: Painter | None = None
         self.lively = False  # paint on and on: a trace is playing
         self.still = False  # do not paint: the session is being changed
+        self.seen = True  # by somebody: not in a hidden page, not scrolled away
         self.pictures: dict[str, bytes] = {}  # last of each allocator, shown until the next
         self._moment, self._failed = moment, failed
         self._wanted = asyncio.Event()
         self._painting = False
         self._paint_s = 0.0  # what painting takes of late
+        self.page_ms = 0.0  # what the page takes for a frame of late
         self._missing = 0  # sources that the page cannot find
         self._marked_s = self._asked_s = 0.0
         self._model: Figures | None = None
@@ -146,7 +148,8 @@ class Stage:
         """See to answers that are lost."""
         while True:
             await asyncio.sleep(WATCH_S)
-            self.flow.watch()
+            if self.seen:
+                self.flow.watch()
 
     async def _paint(self) -> None:
         painter = self.painter
@@ -157,7 +160,7 @@ class Stage:
         self._paint_s += (time.monotonic() - before_s - self._paint_s) / 4
         if painter is self.painter:
             self._offer(frame, painter.canvas.names)
-        if self.lively:
+        if self.lively and self.seen:
             self.want()
 
     def _offer(self, frame: Frame, names: list[str]) -> None:
@@ -184,6 +187,13 @@ class Stage:
             self.flow.greet()
             self.want()
 
-    def shown(self, number: int) -> None:
-        """The page has shown a frame."""
+    def shown(self, number: int, page_ms: float) -> None:
+        """The page has shown a frame, `page_ms` after it came."""
+        self.page_ms += (page_ms - self.page_ms) / 4
         self.flow.shown(number)
+
+    def see(self, seen: bool) -> None:
+        """Somebody looks, or nobody: then a trace that plays is not painted."""
+        self.seen = seen
+        if seen and self.lively:
+            self.want()

@@ -98,7 +98,8 @@ def claimed(asked: str, found: list[Claimed]) -> list[str]:
         )
         if one.ranges:
             more = " or more" if one.ranges == TRIES_MAX else ""
-            steps = f"{one.ranges}{more} ranges of {format_size(one.size_bytes)}"
+            ranges = "range" if one.ranges == 1 else "ranges"
+            steps = f"{one.ranges}{more} {ranges} of {format_size(one.size_bytes)}"
         tried = f"; tried {steps}" if steps and one.outcome != Outcome.IGNORED else ""
         rows.append(f"  {one.allocator}: {one.words}{place}{tried}")
     return rows
@@ -113,6 +114,7 @@ STYLE = """<style>
 .potadlab-key { white-space: nowrap; }
 .potadlab-key i { display: inline-block; width: 11px; height: 11px; margin-right: 4px;
   border: 1px solid #8888; vertical-align: -1px; }
+.potadlab-drop { outline: 3px dashed var(--jp-brand-color1, #1976d2); outline-offset: -3px; }
 .potadlab-error { color: var(--jp-error-color1, #c00); font-weight: 600; }
 .potadlab-log { height: 84px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: 11px; line-height: 1.35; border: 1px solid var(--jp-border-color2, #ccc);

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ..core.layout import KIND_FACTS
 from ..core.lookups import heads
 from ..core.lookups.heads import ENTRY_BYTES, SLOT
 from ..core.lookups.memmap import FRAME_BYTES
@@ -33,8 +32,7 @@ def bytes_of_one(kinds: int, record_bytes: np.ndarray | None = None) -> np.ndarr
 
 def start_bits_bytes(granules: int) -> int:
     """Bytes of POTAD's start bits over an address range, as the lookup itself counts them."""
-    empty = heads.new(granules, np.zeros(1, KIND_FACTS))  # nothing is touched: it takes no memory
-    return heads.lookup_bytes(empty, 0)["lookup"]
+    return heads.start_bytes(np.array([(0, granules)]))
 
 
 def struct_page_bytes(granules: int) -> int:

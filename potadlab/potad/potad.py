@@ -86,9 +86,7 @@ class Potad(Allocator):
         )
 
     def is_cached(self, granule: int) -> bool:
-        index = self._state.heads
-        at = heads.entry_at(index, granule)
-        return bool(at != NONE and index.slots[at]["entry"] & heads.CACHED)
+        return bool(blocks.is_cached(self._state, granule))
 
     def _record_number(self, start: int) -> int:
         """Index in `records` of the block that starts there, or NONE."""
@@ -137,27 +135,21 @@ class Potad(Allocator):
         """Bytes and counts of descriptors by kind, and the same memory's cost per page."""
         live = self.blocks()
         counts = np.bincount(live["kind"], minlength=len(KINDS))
-        arenas = self._state.heads.arenas
-        present = [kind for kind in range(len(arenas)) if counts[kind] or arenas[kind]["live"]]
-        lookup = heads.lookup_bytes(self._state.heads, len(live))["lookup"]
+        index = self._state.heads
+        records, sizes = heads.live_records(index), index.arenas["record_bytes"]
+        present = np.flatnonzero(counts.astype(bool) | (records > 0)).tolist()
+        lookup = heads.lookup_bytes(index, len(live), self._state.tree.zones)["lookup"]
         slabs = live[live["kind"] == DESCRIPTOR]
         slab_granules = int((np.int64(1) << slabs["order"].astype(np.int64)).sum())
         pages = self.space.bytes // PAGE_BYTES
         return Descriptors(
             {KINDS[kind].name: int(counts[kind]) for kind in present},
-            {KINDS[kind].name: self._records(kind) for kind in present},
-            {
-                KINDS[kind].name: self._records(kind) * int(arenas[kind]["record_bytes"])
-                for kind in present
-            },
+            {KINDS[kind].name: int(records[kind]) for kind in present},
+            {KINDS[kind].name: int(records[kind] * sizes[kind]) for kind in present},
             lookup,
             slab_granules * self.space.granule_bytes,
             {each: pages * each for each in WORD_BYTES},
         )
-
-    def _records(self, kind: int) -> int:
-        arena = self._state.heads.arenas[kind]
-        return int(arena["live"]) if arena["record_bytes"] else 0
 
     @property
     def stolen(self) -> int:

@@ -34,8 +34,10 @@ def claim_rows(answers: list[Answer]) -> Rows:
 
 def _end(one: Answer) -> str:
     """The last line of an allocator: given or given up, and what it cost."""
-    if not one.tries:
+    if not one.tries and one.area is None:
         return "given up: the space has no room for the area"
+    if not one.tries:
+        return "given up: no range of this size in the area"
     if one.start_bytes is None:
         found = "given up"
     else:

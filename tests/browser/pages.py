@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from copy import copy
 from pathlib import Path
 
 import nbformat
@@ -15,7 +16,7 @@ class Page:
     """The page as a person sees it, and the kernel behind it."""
 
     def __init__(self, page):
-        self.page, self.console = page, []
+        self.page, self.console, self.path = page, [], ""
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.console.append(str(error)))
 
@@ -28,11 +29,19 @@ class Page:
         text = self.run(f"import json; print(json.dumps({expression}))")
         return json.loads(text.strip().splitlines()[-1])
 
+    def of(self, path: str) -> "Page":
+        """The same page with the kernel of the notebook at a path, be it in front or not."""
+        other = copy(self)
+        other.path = path
+        return other
+
     def run(self, code: str) -> str:
         """What code prints in the notebook's kernel."""
         return self.page.evaluate(
-            """async (code) => {
-              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+            """async ([code, path]) => {
+              const { shell } = window.jupyterapp;
+              const behind = [...shell.widgets("main")].find((one) => one.context?.path === path);
+              const kernel = (behind ?? shell.currentWidget).sessionContext.session.kernel;
               const future = kernel.requestExecute({ code, store_history: false });
               let text = "";
               future.onIOPub = ({ header, content }) => {
@@ -42,7 +51,7 @@ class Page:
               await future.done;
               return text;
             }""",
-            code,
+            [code, self.path],
         )
 
     def says(self, words: str) -> None:

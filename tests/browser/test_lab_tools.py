@@ -1,7 +1,11 @@
 """The tools of the dashboard on a small trace: find, select, keys, colours, the way memory lies."""
 
+from base64 import b64encode
+
 import pytest
 from pages import Page, keep, opened
+
+from potadlab.bundled import dataset
 
 SETUP = """\
 import potadlab as pl
@@ -21,7 +25,7 @@ def page(lab, browser):
 
 
 def find(page: Page, text: str) -> None:
-    box = page.page.get_by_label("Find")
+    box = page.page.get_by_label("Find", exact=True)
     box.fill(text)
     box.press("Enter")
 
@@ -57,7 +61,7 @@ def test_typing_in_find_is_no_key_and_enter_goes_to_kind_after_kind(page):
     page.says("slab: 1 of")
     assert page.python("dashboard.index") == at
     first = page.python("dashboard.selected[1]")
-    page.page.get_by_label("Find").press("Enter")
+    page.page.get_by_label("Find", exact=True).press("Enter")
     page.says("slab: 2 of")
     assert page.python("dashboard.selected[1]") > first
     page.run("from potadlab.kinds import KIND; live = dashboard.session.runs['potad'].live("
@@ -198,6 +202,109 @@ def test_the_session_is_kept_and_opens_at_the_same_moment_and_zoom(page, lab):
     after = page.python("[dashboard.index, dashboard.window.first, dashboard.window.end]")
     assert after == before
     keep(page, "tools_keep")
+
+
+def test_a_link_opens_the_same_moment_in_a_page_opened_by_it(page):
+    page.run("dashboard.go(123_456); dashboard.zoom(2)")
+    page.page.get_by_label("Colour by").select_option(label="kind")
+    page.until("dashboard.stage.settled")
+    before = page.python("[dashboard.index, dashboard.window.first, dashboard.window.end]")
+    tab(page, "Keep")
+    page.press("Link")
+    page.says("a link to this moment")
+    link = page.page.get_by_label("a link to this moment").input_value()
+    assert link.startswith(page.page.url.partition("?")[0] + "?potadlab=mixed_owners&")
+    assert "token" not in link
+    page.run("dashboard.controls.colouring.value = 'size'; dashboard.go(0); dashboard.show_whole()")
+    page.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    page.page.goto(link)
+    page.page.wait_for_selector(".potadlab .bk-Figure")
+    page.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session")
+    page.until(f"dashboard.index == {before[0]} and dashboard.stage.settled")
+    after = page.python("[dashboard.index, dashboard.window.first, dashboard.window.end]")
+    assert after == before
+    assert page.python("dashboard.controls.colouring.value") == "kind"
+    page.until(shown_is_painted(page, "potad"))
+    tab(page, "Keep")
+    field = page.page.get_by_label("a link to this moment")
+    field.fill(link.replace("at=123456", "at=<img src=x onerror=alert(1)>"))
+    field.press("Enter")
+    page.page.wait_for_selector(".potadlab-error")
+    assert "a whole number is wanted" in page.page.locator(".potadlab-error").inner_text()
+    assert page.page.locator(".potadlab img").count() == 0
+    assert page.python("dashboard.index") == before[0]
+    page.run("dashboard.say('')")
+
+
+def chosen_trace() -> tuple[str, bytes]:
+    return "late.parquet", dataset("fileio_memcg").read_bytes()
+
+
+def test_a_trace_of_ones_own_is_picked_in_pieces(page, lab):
+    name, content = chosen_trace()
+    assert len(content) > 1 << 20  # more than one piece
+    tab(page, "Keep")
+    with page.page.expect_file_chooser() as chooser:
+        page.press("My trace ...")
+    chooser.value.set_files({"name": name, "mimeType": "", "buffer": content})
+    page.until(
+        "dashboard.session.trace.path.name == 'uploaded_late.parquet' and not dashboard.busy"
+    )
+    assert (lab.folder / "uploaded_late.parquet").read_bytes() == content
+    (lab.folder / "uploaded_late.parquet").unlink()
+
+
+def test_a_trace_is_dropped_on_the_page_with_the_memory_before_it(page, lab):
+    before = dataset("thp_split").with_suffix(".before.parquet").read_bytes()
+    given = {"dropped.parquet": dataset("thp_split").read_bytes(), "dropped.before.parquet": before}
+    files = page.page.evaluate_handle(
+        """(given) => {
+          const data = new DataTransfer();
+          for (const [name, text] of Object.entries(given)) {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            data.items.add(new File([bytes], name));
+          }
+          return data;
+        }""",
+        {name: b64encode(content).decode() for name, content in given.items()},
+    )
+    root = page.page.locator(".potadlab").first
+    root.dispatch_event("dragover", {"dataTransfer": files})
+    page.page.wait_for_selector(".potadlab-drop")
+    root.dispatch_event("drop", {"dataTransfer": files})
+    page.until(
+        "dashboard.session.trace.path.name == 'uploaded_dropped.parquet' and not dashboard.busy"
+    )
+    assert page.python("len(dashboard.session.trace.start)") > 0
+    assert page.page.locator(".potadlab-drop").count() == 0
+    page.until("dashboard.stage.settled")
+    page.until(shown_is_painted(page, "potad"))
+    for path in lab.folder.glob("uploaded_dropped*"):
+        path.unlink()
+
+
+def test_nothing_is_painted_while_nobody_sees_it(page, lab):
+    tab(page, "Here")
+    page.page.get_by_label("Speed").select_option(label="0.1 s per s")
+    page.run("dashboard.go(0)")
+    page.press("Play")
+    page.until("dashboard.frame_stats()['shown'] > 5")
+    page.says("of a processor")
+    (lab.folder / "beside.txt").write_text("in front of it")
+    page.page.evaluate(
+        "window.jupyterapp.commands.execute('docmanager:open', { path: 'beside.txt' }), 0"
+    )
+    kernel = page.of("tools.ipynb")
+    kernel.until("not dashboard.stage.seen")
+    sent, index = kernel.python("[dashboard.stage.flow.sent, dashboard.index]")
+    kernel.until(f"dashboard.index > {index}")  # time goes on
+    assert kernel.python("dashboard.stage.flow.sent") <= sent + 1
+    page.page.evaluate("window.jupyterapp.shell.currentWidget.close(), 0")
+    kernel.until(f"dashboard.stage.seen and dashboard.stage.flow.sent > {sent} + 3")
+    page.press("Pause")
+    kernel.until("not dashboard.playing and dashboard.stage.settled")
+    page.page.get_by_label("Speed").select_option(label="1 s per s")
 
 
 def test_neither_notebook_nor_console_has_errors(page):

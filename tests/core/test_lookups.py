@@ -227,7 +227,7 @@ def live_records(index, kind):
 def record_of(index, granule):
     """Number of the record of the block that holds `granule`."""
     entry = index.slots[heads.head_at(index, granule)]["entry"]
-    return int(entry) >> 24
+    return int(entry) >> 32
 
 
 def test_freed_records_are_reused_last_in_first_out():
@@ -295,12 +295,23 @@ def test_split_of_what_cannot_be_split_changes_nothing():
     check_answers(index, {64: (4, FOLIO, 5)})
 
 
+def test_bytes_are_those_of_the_space_not_of_the_mapping():
+    granules = 3 << 27  # 1.5 TiB of 4 KiB
+    whole = heads.start_bytes(np.array([(0, granules)]))
+    assert whole == 8 * sum(-(-granules // 64**level) for level in range(1, 6))
+    assert heads.start_bytes(np.array([(0, 64), (granules - 64, granules)])) == 8 * (5 + 5)
+    index = new("heads", granules)
+    interface.store(index, granules - 1, 0, RECORDLESS, NONE)
+    assert interface.bytes_of(index, 1, granules) == {"lookup": whole + 16, "descriptors": 0}
+
+
 def test_chunks_share_a_record():
     index = new("heads")
     heads.store_chunks(index, 24, 3, 5, XFS_BUF, 7)
     check_answers(index, {start: (3, XFS_BUF, 7) for start in range(24, 64, 8)})
     assert live_records(index, XFS_BUF) == 1
-    assert heads.lookup_bytes(index, 5)["descriptors"] == 360
+    whole = np.array([(0, GRANULES)])
+    assert heads.lookup_bytes(index, 5, whole)["descriptors"] == 360
     for start in range(24, 64, 8):
         assert live_records(index, XFS_BUF) == 1
         interface.erase(index, start)

@@ -368,6 +368,29 @@ def test_memmap_has_the_lines_that_it_says():
         assert now.lines_by_array()["frames"].tolist() == [64, 0, 6]
 
 
+@compiled
+def test_a_hit_takes_no_lock_and_touches_no_other_cpus_line():
+    """Two CPUs by turns; kinds that change find their record in the CPU's magazine."""
+    zones, ops = np.array([(0, 4096)]), []
+    for turn in range(40):
+        for cpu in (0, 1):
+            ops.append(allocate(1 + cpu, kind=3 + turn // 2 % 3, cpu=cpu))
+        ops.extend(release(1 + cpu, cpu=cpu) for cpu in (0, 1))
+    ops = ops_of(*ops)
+    state = ALLOCATORS["potad"].new(zones, facts())
+    where, events, costs = np.full(3, NONE), np.zeros(len(ops), EVENT), np.zeros(len(ops), COST)
+    begin(state, zones, blocks_of(), where)
+    rest = (np.zeros(len(ops), np.uint8), where, events, np.zeros(1, MOVE), zones.copy(), zones)
+    with metering(state, ALLOCATORS["potad"].guards) as now:
+        replay(now.state, ops, *rest, run=now.runner(costs))
+    late = costs[len(costs) // 2 :]
+    assert not late["guarded"].any()
+    assert not late["transfers"].any()
+    assert {int(cost["lines"]) for cost in late[2::4]} <= {2, 3, 4}
+    same = late[4::8]  # the kind that the block had
+    assert same["lines"].tolist() == [2] * len(same), "the stack's line and the slot's"
+
+
 @pytest.mark.parametrize("name", ALLOCATORS)
 def test_guards_name_arrays_that_are_there(name):
     """A string in place of a tuple would name its letters."""

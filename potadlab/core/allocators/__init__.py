@@ -106,7 +106,8 @@ def _known() -> dict[str, Allocator]:
 
 def _bytes_of_potad(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
     free_structure = tree.tree_bytes(state.tree)
-    return {"free_structure": free_structure} | lookup_bytes(state.heads, live_blocks)
+    zones = state.tree.zones
+    return {"free_structure": free_structure} | lookup_bytes(state.heads, live_blocks, zones)
 
 
 def _bytes_of_linux(state: Any, live_blocks: int, granules: int) -> dict[str, int]:
@@ -125,11 +126,11 @@ def _bytes_of_buddy(state: Any, live_blocks: int, granules: int) -> dict[str, in
 
 
 # POTAD's lock is that of the free tree, start bits and arenas.  A block's own entry and record are
-# its taker's; a CPU's front caches are its own.
+# its taker's; a CPU's front caches and magazines are its own.
 _POTAD_GUARDS = {
     **dict.fromkeys(("tree.words", "tree.nodes"), Guard.ALWAYS),
     **dict.fromkeys(("heads.slots", "heads.records", "heads.bodies"), Guard.NEVER),
-    "stacks": Guard.NEVER,
+    **dict.fromkeys(("stacks", "heads.magazines"), Guard.NEVER),
 }
 # zone->lock is held from the first write of a list head or zone counter to the last; watermarks
 # are read without it, pages before and after are the caller's, per-CPU lists the CPU's

@@ -96,7 +96,9 @@ def _give_record(state, found, kind, owner):
     if not blocks.ready_record(state, kind):
         blocks.untake(state, found)
         return np.int64(NONE)
-    heads.relabel(state.heads, heads.head_at(state.heads, found), kind, owner)
+    at = heads.head_at(state.heads, found)
+    order = heads.order_of(state.heads.slots[at]["entry"])
+    heads.relabel(state.heads, at, order, kind, owner, np.int64(0))  # there are no magazines
     return found
 
 

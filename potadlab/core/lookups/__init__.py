@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import interface
 from . import heads, maple, memdesc, memmap, rank, two_level, xarray
 
@@ -23,4 +25,4 @@ READ_ONLY = ("rank",)  # blocks are stored once, in address order; there is no e
 
 @interface.bytes_of.register
 def _bytes_of_heads(index: heads.Heads, live_blocks: int, granules: int) -> dict[str, int]:
-    return heads.lookup_bytes(index, live_blocks)
+    return heads.lookup_bytes(index, live_blocks, np.array([(0, granules)]))
