@@ -1,18 +1,21 @@
 """What `potadlab bench` says, not how long it takes: names, units, answers of the C models."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from potadlab import bench, bundled
-from potadlab.bench import allocators, baseline, loads, measuring, shown
+from potadlab.bench import allocators, baseline, loads, measuring, page, shown, traces
 from potadlab.bench.measuring import Figure
 from potadlab.bench.table import table
 from potadlab.cli import main
 from potadlab.core import interface
+from potadlab.core.metered import AVAILABLE
 from potadlab.errors import BadTrace, PotadError
 from potadlab.traces import Trace, exchange, generate
+from potadlab.views import speed
 
 needs_cc = pytest.mark.skipif(baseline.compiler() is None, reason="no C compiler is here")
 
@@ -129,6 +132,28 @@ def test_core_has_the_promised_names(tmp_path, monkeypatch, capsys):
     assert all(figure.unit in ("ns", "allocations") for figure in measured.values())
 
 
+@pytest.mark.skipif(not AVAILABLE, reason="lines can be counted in compiled kernels only")
+def test_lines_are_figures_too():
+    trace = Trace.read(bundled.dataset("thp_split"))
+    found = traces.lines_of("thp_split", replace(trace, ops=trace.ops[:2000]))
+    assert set(found) == {
+        f"thp_split.{label}.lines_per_{what}"
+        for label in ("potad_whole", "buddy_memdesc")
+        for what in ("allocate", "allocate_p99", "release", "release_p99")
+    }
+    assert all(figure.unit == "lines" and figure.median >= 2 for figure in found.values())
+
+
+def test_descriptors_are_smaller_than_struct_pages_on_every_trace():
+    """As it was counted in the run that is kept; and from how many pages on."""
+    figures = shown.measured()["figures"]
+    for name in bundled.datasets():
+        assert figures[f"{name}.potad_whole.bytes_to_struct_page"]["median"] < 1, name
+    assert traces.break_even()["bytes.break_even_pages.folio"].median == pytest.approx(
+        (80 + 8) / (64 - 16 / 63), rel=1e-3
+    )
+
+
 def test_an_unknown_suite_is_wrong_usage():
     with pytest.raises(SystemExit) as end:
         main(["bench", "speed"])
@@ -147,6 +172,84 @@ def test_records_off_takes_none_and_answers_alike():
         ends.append((load.refused.tolist(), load.state.tree.nodes.tobytes()))
         assert (live > 0) == (spec == loads.WHOLE)
     assert ends[0] == ends[1], "records are no matter of placement"
+
+
+# ---- the page -------------------------------------------------------------------------------
+
+FIGURES = {
+    "grow.1.5TiB.potad_whole.ns_per_op": Figure(9, 8, "ns"),
+    "grow.8GiB.potad_whole.ns_per_op": Figure(7, 6, "ns"),
+    "grow.8GiB.null.ns_per_op": Figure(1, 1, "ns"),
+    "fill.90.potad_whole.ns_per_op": Figure(30, 29, "ns"),
+    "fill.10.potad_whole.ns_per_op": Figure(14, 13, "ns"),
+    "lookup.heads.1e6.independent_ns": Figure(20, 19, "ns"),
+    "lookup.memmap.1e6.independent_ns": Figure(25, 22, "ns"),
+    "lookup.heads.1e6.independent_ns.kind_order_only": Figure(15, 14, "ns"),
+    "<threads>.control": Figure(1.0, 1.0, "ratio"),
+}
+
+
+def test_growth_and_filling_stand_in_order_of_what_grows():
+    assert speed.series(FIGURES, speed.GROWTH) == {
+        "potad_whole": {"x": [float(8 << 30), float(3 << 39)], "median": [7, 9], "best": [6, 8]},
+        "null": {"x": [float(8 << 30)], "median": [1], "best": [1]},
+    }
+    filled = {"x": [10.0, 90.0], "median": [14, 30], "best": [13, 29]}
+    assert speed.series(FIGURES, speed.FILLING) == {"potad_whole": filled}
+    assert speed.series({}, speed.GROWTH) == {}
+
+
+def test_a_subject_has_its_contestants_the_fastest_last_and_so_on_top():
+    assert speed.subjects(FIGURES) == {
+        "lookup, independent_ns": {
+            "who": ["memmap.1e6", "heads.1e6"], "median": [25, 20], "best": [22, 19],
+        }
+    }  # fmt: skip
+
+
+def test_the_page_holds_every_figure_and_needs_no_network():
+    made = page.html_page(bench.Bench(FIGURES, 1, "cc <12>", "potadlab bench core --c"))
+    for words in ("How it grows", "1.5 TiB", "lookup, independent_ns", "&lt;threads&gt;.control",
+                  "cc &lt;12&gt;", "<td>25</td>"):  # fmt: skip
+        assert words in made, words
+    assert "measures them" not in made
+    assert "<script src=" not in made
+    assert "<link" not in made
+    bare = page.html_page(bench.Bench({}, 1, "not asked for", "potadlab bench views"))
+    assert "potadlab bench core` measures them" in bare
+
+
+def test_page_and_figures_need_a_file_each(tmp_path, capsys):
+    out = str(tmp_path / "one")
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "views", "--html", out, "--json", out])
+    assert end.value.code == 2
+    assert "a file each" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"PAR1 and no more", b""])
+def test_a_damaged_file_is_one_line_and_leaves_no_page(tmp_path, capsys, content):
+    path, out = tmp_path / "damaged.parquet", tmp_path / "out.html"
+    path.write_bytes(content)
+    with pytest.raises(SystemExit) as end:
+        main(["bench", "core", "--trace", str(path), "--html", str(out)])
+    told = capsys.readouterr().err.strip().splitlines()
+    assert end.value.code == 1
+    assert len(told) == 1
+    assert "damaged.parquet" in told[0]
+    assert not out.exists()
+
+
+def test_two_threads_are_shown_beside_a_control(monkeypatch):
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
+    found = allocators._threads(generate.steady(2000, 1 << 13))
+    if len(allocators._cores()) < 2:
+        assert found == {}
+    else:
+        assert set(found) == {
+            f"threads.{name}{of}" for name in ("two_over_one", "control") for of in ("", ".clock")
+        }
+        assert all(figure.unit == "ratio" and figure.best > 0 for figure in found.values())
 
 
 # ---- export ---------------------------------------------------------------------------------

@@ -128,6 +128,16 @@ def test_an_owner_that_lets_go_recovers_and_its_neighbours_go_on():
     assert potad.allocate("8KiB").start == 8192
 
 
+@pytest.mark.parametrize(("by", "left"), [("linux", [1, 1, 1, 1, 1, 1, 1]), ("potad", [4, 1, 2])])
+def test_linux_cuts_a_folio_into_pages_and_potad_in_halves(by, left):
+    potad = pl.Potad(pl.Space.ram("64KiB"))
+    folio = potad.allocate("32KiB", "anon", "me")
+    potad.mark(folio, State.MAPPED)
+    potad.fail(folio.start + 5 * PAGE, by=by)
+    live = potad.blocks()
+    assert (1 << live["order"][live["kind"] != 1].astype(int)).tolist() == left
+
+
 def test_what_its_owner_lets_go_of_in_time_is_taken_out():
     """Soft: at once where the owner released it, at release where it promised to."""
     potad = pl.Potad(pl.Space.ram("64KiB"))

@@ -350,6 +350,15 @@ def test_progress_is_told():
     assert (told[0], told[-1], len(told)) == (0, 1, 3)
 
 
+def test_who_joins_is_given_what_was_added_by_hand():
+    session = Session(small_trace(), ["potad"])
+    session.fail(60, 1)
+    session.claim(8, 3, 2)
+    session.join("buddy")
+    assert len(session.runs["buddy"].events) == session.length == 10
+    assert outcomes(session, "buddy")[1:3] == [Outcome.POISONED_FREE, DONE]
+
+
 def test_a_space_of_ones_own_starts_empty():
     session = Session(small_trace(), ["potad", "buddy"], space=Space.ram("256KiB"))
     assert granules(session, "potad", 0) == []

@@ -47,6 +47,12 @@ class Bench:
         """For a terminal."""
         return table(self.figures, f"core {self.core}; C: {self.c}; again: {self.command}")
 
+    def html(self) -> str:
+        """A page of `potadlab bench --html`."""
+        from .page import html_page
+
+        return html_page(self)
+
 
 def versions() -> dict[str, str]:
     from .. import __version__

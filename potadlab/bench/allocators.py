@@ -235,12 +235,16 @@ def _keep_to_all() -> None:
 # ---- how it grows ---------------------------------------------------------------------------
 
 
+_GROWN = {"potad_whole": WHOLE, "null": "null"}
+
+
 def _growth() -> Figures:
     """The same load in ever larger spaces: what grows is the tree's height."""
     records = told(generate.steady(allocations=1 << 18, granules=GIB_PAGES))
     turns = {
-        f"grow.{size}.potad_whole.ns_per_op": Load(WHOLE, records, gib * GIB_PAGES).replay
+        f"grow.{size}.{label}.ns_per_op": Load(spec, records, gib * GIB_PAGES).replay
         for size, gib in SIZES.items()
+        for label, spec in _GROWN.items()
     }
     for turn in turns.values():
         turn()
@@ -249,15 +253,19 @@ def _growth() -> Figures:
 
 def _filling() -> Figures:
     """8 GiB in use to so many percent, in blocks of one page; then pages at random."""
-    turns = {f"fill.{percent}.potad_whole.ns_per_op": _filled(percent) for percent in FILLED}
+    turns = {
+        f"fill.{percent}.{label}.ns_per_op": _filled(spec, percent)
+        for percent in FILLED
+        for label, spec in _GROWN.items()
+    }
     for turn in turns.values():
         turn()
     return {name: Figure.of(ns, "ns") for name, ns in alternate(turns).items()}
 
 
-def _filled(percent: int, seed: int = 3) -> Turn:
+def _filled(spec: str, percent: int, seed: int = 3) -> Turn:
     pages, kind, dice = 8 * GIB_PAGES, kinds.KIND["folio"], np.random.default_rng(seed)
-    state, pool = flat(WHOLE, pages), np.zeros(pages * percent // 100, np.int64)
+    state, pool = flat(spec, pages), np.zeros(pages * percent // 100, np.int64)
     exchange.allocate_all(state, 0, kind, pool)
     dice.shuffle(pool)
     exchange.churn(state, kind, pool, np.zeros(0, np.int64))

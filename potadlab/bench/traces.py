@@ -1,4 +1,4 @@
-"""Suite replay: the bundled traces, their bytes, and what reading and replaying them takes."""
+"""Suite replay: the bundled traces, their bytes and lines, what reading and replaying takes."""
 
 from pathlib import Path
 
@@ -6,14 +6,17 @@ import numpy as np
 
 from .. import bundled, kinds
 from ..core.lookups.heads import ENTRY_BYTES, SLOT
+from ..core.metered import AVAILABLE
 from ..metrics.descriptors import struct_page_bytes
-from ..runs import Case, run_allocator
+from ..metrics.lines import VERBS
+from ..runs import Case, count_lines, run_allocator
 from ..traces import Trace, exchange
 from . import allocators, whole
 from .loads import WHOLE
 from .measuring import Figure, Figures, Progress, ratio
 
 _SPECS = {"potad_whole": WHOLE, "null": "null", "buddy": "buddy"}
+_LINES = {"potad_whole": WHOLE, "buddy_memdesc": "buddy:descriptor=memdesc"}
 
 
 def measure(programs: dict[str, Path], file: Path | None, long: bool, tell: Progress) -> Figures:
@@ -22,7 +25,11 @@ def measure(programs: dict[str, Path], file: Path | None, long: bool, tell: Prog
     found: Figures = {}
     for done, (name, path) in enumerate(paths.items()):
         tell(done / len(paths), name)
-        found |= _trace(name, Trace.read(path), programs)
+        trace = Trace.read(path)
+        found |= _trace(name, trace, programs)
+        if long and AVAILABLE:
+            tell((done + 0.5) / len(paths), f"{name}: cache lines")
+            found |= lines_of(name, trace)
     found |= break_even()
     if long:
         found |= whole.measure(tell)
@@ -37,6 +44,18 @@ def _trace(name: str, trace: Trace, programs: dict[str, Path]) -> Figures:
     one, other = (f"{name}.{label}.ns_per_op" for label in ("potad_whole", "c_buddy_pcp_tails"))
     ratio(found, f"{name}.potad_whole.to_c_buddy_pcp_tails", one, other)
     return found | _sizes(name, trace)
+
+
+def lines_of(name: str, trace: Trace) -> Figures:
+    """Cache lines per allocation and release, all counted, told only the address; means and p99."""
+    case, found = Case(trace.space, trace.ops, trace.start, trace.handles), dict[str, Figure]()
+    for label, spec in _LINES.items():
+        counted = count_lines(spec, case)[0]
+        for verb in VERBS:
+            each = counted.of(verb)
+            found[f"{name}.{label}.lines_per_{verb}"] = Figure.counted(each.mean, "lines")
+            found[f"{name}.{label}.lines_per_{verb}_p99"] = Figure.counted(each.p99, "lines")
+    return found
 
 
 def _sizes(name: str, trace: Trace) -> Figures:

@@ -40,10 +40,10 @@ from .tree import Tree
 
 SMALL_ORDERS = 4  # 0..3 have a stack each, and chunks have one
 STACKS = SMALL_ORDERS + 1  # of a CPU and group
-# room of a stack of order 0 below its upper end; order k has 2**k times less: in sum what Linux's
-# per-CPU lists keep (6 batches of 63)
+# room of a stack of order 0 below its upper end, 6 of Linux's batches of 63; order k has 2**k times
+# less, as much memory each
 STACK_BLOCKS = 384
-STACK_CHUNKS = 4  # and of the one of chunks
+STACK_CHUNKS = 4  # and of the one of chunks: half of them go at more, so up to 11 lie there
 TOP_BLOCKS = 12  # the upper end of a stack: with what is before it, one line
 STACK_WORDS = 16 + STACK_BLOCKS  # of a row of `stacks`
 _RUN = np.uint64(1)  # words of a row: its run's granule >> 6, then the mask, low half first

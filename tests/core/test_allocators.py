@@ -460,6 +460,36 @@ def test_a_block_moves_again_once_its_last_failed_granule_is_back():
     interface.check(state)
 
 
+def test_of_two_windows_that_cost_alike_the_second_is_tried_where_the_first_cannot_be_emptied():
+    """Pages 0 to 3 hold a pair, which has no place elsewhere; 2 to 5 hold two single pages."""
+    state, moves = POTAD(np.array([(0, 12)]), facts(), caches=0), np.zeros(6, MOVE)
+    for start, end in ((2, 4), (8, 9), (10, 11)):
+        interface.add(state, start, end)
+    for granule, order, kind in ((0, 1, "anon"), (4, 0, "anon"), (5, 0, "anon")):
+        interface.adopt(state, granule, order, KIND[kind], 0)
+    for granule, order in ((6, 1), (9, 0), (11, 0)):
+        interface.adopt(state, granule, order, FIXED, 0)
+    found = interface.claim(state, 4, 1, KIND["driver"], 0, moves)
+    assert [int(value) for value in found] == [2, 2, 1, 2]
+    assert moves[["granule", "to"]][:2].tolist() == [(4, 8), (5, 10)]
+    interface.check(state)
+
+
+def test_a_block_larger_than_the_alignment_costs_its_size_once():
+    """Pages 0 to 7 hold one block of four; 4 to 11 would cost as much and come later."""
+    state, moves = POTAD(np.array([(0, 24)]), facts(), caches=0), np.zeros(10, MOVE)
+    for start, end in ((4, 8), (13, 14), (16, 20)):
+        interface.add(state, start, end)
+    for granule, order in ((0, 2), (8, 0), (9, 0), (10, 0), (11, 0), (12, 0)):
+        interface.adopt(state, granule, order, KIND["anon"], 0)
+    for granule, order in ((14, 1), (20, 2)):
+        interface.adopt(state, granule, order, FIXED, 0)
+    found = interface.claim(state, 8, 1, KIND["driver"], 0, moves)
+    assert [int(value) for value in found] == [0, 3, 3, 1]
+    assert moves[["granule", "to"]][0].tolist() == (0, 16)
+    interface.check(state)
+
+
 def test_of_a_block_that_is_cut_only_the_piece_that_failed_stays():
     state = POTAD(np.array([(0, 64)]), facts(), caches=0)
     interface.add(state, 0, 64)

@@ -6,7 +6,7 @@ import pytest
 from potadlab.core import blocks, interface
 from potadlab.core.allocators import ALLOCATORS
 from potadlab.core.layout import BLOCK, MOVE, NONE, PUT_OFF, Outcome
-from potadlab.core.lookups.heads import MAGAZINE, live_records, locate
+from potadlab.core.lookups.heads import MAGAZINE, live_records, locate, record_at
 from potadlab.kinds import KIND, facts
 
 FOLIO, KERNEL = KIND["folio"], KIND["kernel"]
@@ -95,6 +95,21 @@ def test_what_lies_in_a_magazine_of_another_cpu_is_nobodys_loss():
     assert len(numbers) == 1022, "no record is two blocks'"
 
 
+def test_what_a_full_magazine_hands_back_is_the_next_ones():
+    """Sixty records go to a magazine of fifteen, again and again; none is lost, none is two's."""
+    state = potad(1024, caches=1)
+    for kind in (FOLIO, KERNEL) * 4 + (FOLIO,):
+        taken = [allocate(state, kind=kind) for _ in range(60)]
+        if kind == FOLIO:
+            entries = state.heads.slots["entry"][taken]
+            assert len(set((entries >> np.uint64(32)).tolist())) == 60
+            assert live_records(state.heads)[FOLIO] == 60
+        for granule in taken:
+            interface.release(state, granule, 0)
+    assert int(state.heads.arenas[FOLIO]["fresh"]) <= 60 + MAGAZINE
+    interface.check(state)
+
+
 def test_records_of_changing_kinds_go_round_in_the_magazines():
     state = potad(1024, caches=1)
     kinds = (FOLIO, KERNEL, KIND["anon"], KIND["slab"])
@@ -126,6 +141,31 @@ def test_the_caches_are_drained_before_anything_is_refused():
     assert int(interface.claim(state, 1024, 10, FOLIO, 7, np.zeros(0, MOVE))[0]) == 0, (
         "a claim sees them too"
     )
+    interface.check(state)
+
+
+@pytest.mark.parametrize(("order", "most"), [(0, 396), (1, 204), (2, 108), (3, 60), (9, 23)])
+def test_a_cache_holds_so_many_and_no_more(order, most):
+    state, held = potad(64 * CHUNK, caches=1), []
+    stack = min(order, blocks.SMALL_ORDERS) * blocks.STACK_WORDS
+    for granule in [allocate(state, order) for _ in range(2 * most)]:
+        interface.release(state, granule, 0)
+        count = int(state.stacks[stack])  # in the upper end, and 256 times those below
+        held.append(count % 256 + count // 256)
+    assert max(held) == most
+    interface.check(state)
+
+
+def test_no_two_blocks_have_the_same_record_whatever_went_through_a_magazine():
+    state = potad(4096, caches=1)
+    for kind in (FOLIO, KERNEL, FOLIO):
+        taken = [allocate(state, kind=kind) for _ in range(5 * MAGAZINE)]
+        if kind == FOLIO:
+            entries = [state.heads.slots[granule]["entry"] for granule in taken]
+            assert len({int(record_at(state.heads, entry)) for entry in entries}) == len(taken)
+            assert live_records(state.heads)[FOLIO] == len(taken)
+        for granule in taken:
+            interface.release(state, granule, 0)
     interface.check(state)
 
 
@@ -200,6 +240,17 @@ def test_the_largest_free_block_of_another_group_is_stolen():
     for granule in (*range(8), *range(CHUNK, CHUNK + 16)):
         interface.release(state, granule, 0)
     assert allocate(state, group=3) == CHUNK, "16 in a row, where group 1 has 8"
+
+
+def test_a_chunk_that_a_claim_emptied_comes_back_to_the_pool():
+    state = potad(2 * CHUNK, caches=0, groups=2)
+    assert allocate(state, group=1) == 0
+    assert allocate(state, kind=KERNEL, group=2) == CHUNK
+    found = interface.claim(state, CHUNK, 9, FOLIO, 7, np.zeros(CHUNK + 2, MOVE))
+    assert (int(found[0]), int(found[3])) == (0, 1), "the page of group 1 went to the other chunk"
+    assert interface.release(state, 0, 0) == 9
+    interface.check(state)
+    assert allocate(state, order=9) == 0
 
 
 def test_tight_breaks_the_smaller_free_block():

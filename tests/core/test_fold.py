@@ -353,6 +353,14 @@ def test_zones_are_tried_in_their_order(upper_first):
         assert [granule >= 512 for granule in granules.tolist()] == [upper_first] * 2
 
 
+def test_a_block_that_stays_spoils_the_regions_that_it_does_not_fill():
+    state = census.new(np.array([(0, 64)]), 5, facts()["movable"], 2)
+    live = blocks_of((0, 4, 0, KIND["slab"], 0), (16, 1, 1, KIND["slab"], 0), (20, 0, 2, 3, 0))
+    census.begin(state, np.array([(0, 64)]), live)
+    assert state.fixed[:6].tolist() == [4, 4, 4, 4, 2, 0]
+    assert state.spoilt[0] == 1, "four are filled, one half, and anonymous memory moves"
+
+
 def test_samples_are_evenly_spaced_in_time():
     ops = ops_of(*(allocate(handle) for handle in range(10)))
     ops["time_ns"] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 100]
