@@ -132,6 +132,23 @@ def test_progress_never_goes_back():
     assert 0 <= told[0] <= told[-1] < 1
 
 
+def test_batches_are_told_by_the_clock_whoever_had_the_processor_meanwhile(monkeypatch):
+    """Three batches of 160, 320 and, with a wait in it, 160,000,000 ticks; a tick is 2 ns."""
+    ticks_of = np.array([160, 320, 160_000_000])
+    seconds = iter([10.0, 10.0 + 2e-9 * ticks_of.sum()])
+    cpu_seconds = iter([1.0, 1.0 + 1e-6])
+
+    def batches(index, addresses, batch, ticks, zero):
+        ticks[:] = ticks_of[: len(ticks)]
+
+    monkeypatch.setattr(latency, "time_batches", batches)
+    monkeypatch.setattr(latency, "time_nothing", lambda ticks: None)
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(seconds))
+    monkeypatch.setattr(latency.time, "thread_time", lambda: next(cpu_seconds))
+    found = latency._samples_ns(None, np.zeros(3 * latency.BATCH, np.int64))
+    assert found[:2] == pytest.approx([20, 40], rel=1e-6)
+
+
 @compiled
 def test_the_lines_that_a_byte_takes_light_up(board):
     tab = look_at(board, board.looking)

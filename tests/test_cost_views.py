@@ -125,7 +125,7 @@ def test_curves_over_populations_stand_in_their_order():
 def test_lines_over_time_are_means_by_structure():
     found = lines.over_time(
         np.array([0, 10**9, 4 * 10**9, 5 * 10**9]),
-        np.array([2, 0, 100]),
+        np.array([1, 0, 100]),
         {
             "words": np.array([4, 0, 300]),
             "nodes": np.array([2, 0, 700]),
@@ -136,10 +136,10 @@ def test_lines_over_time_are_means_by_structure():
     assert {name: column.tolist() for name, column in found.items()} == {
         "time_s": [0.5, 2.5, 4.5],
         "width_s": [1, 3, 1],
-        "ops": [2, 0, 100],
-        "nodes": [1, 0, 7],
-        "words": [2, 0, 3],
-        "others": [0.5, 0, 0.01],
+        "ops": [1, 0, 100],
+        "nodes": [2, 0, 7],
+        "words": [4, 0, 3],
+        "others": [1, 0, 0.01],
     }
     assert lines.stacked(found) == ["nodes", "words", "others"]
     assert lines.top(found) == pytest.approx(10.01)

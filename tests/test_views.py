@@ -339,7 +339,7 @@ def test_descriptors_leave_out_kinds_without_any_and_sum_the_others():
     live[:, KIND["anon"]], live[1, KIND["slab"]] = [2, 1], 3
     found = descriptors.columns(np.array([0, 10**9]), live, 100, 4000)
     assert descriptors.kinds(found) == ["anon", "slab"]
-    anon, slab, starts = 80 + 8, 64 + 8, (64 * 64 + 64) // 8
+    anon, slab, starts = 80 + 8, 64 + 8, 64 * 64 // 8
     assert found["anon"].tolist() == [2 * anon, anon]
     assert found["total"].tolist() == [2 * anon + starts, anon + 3 * slab + starts]
     assert found["struct_page"].tolist() == [6400, 6400]

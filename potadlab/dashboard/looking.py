@@ -32,6 +32,7 @@ _SEVERAL = (10_000, 100_000, 1_000_000)
 _LINES_COUNTED = 1 << 14
 HEADS = ["lookup", "blocks", "independent, ns", "dependent, ns", "batch p50, ns", "batch p99, ns"]
 HEADS += ["lines per lookup", "bytes per block"]
+_ONCE = "the first time on a machine it compiles"
 _WORDS = (
     "Random addresses inside random live blocks; every structure answers with start, order, kind "
     f"and owner. A sample is the mean of {latency.BATCH} lookups that wait for one another, timed "
@@ -213,7 +214,10 @@ class Looking:
     def _draw(self) -> None:
         curves = self.curves()
         title = f"At most so long: {self.shown.value or 'nothing measured yet'}"
-        self.plots = [latency_view.draw(curves, title), latency_view.draw_histogram(curves)]
+        self.plots = [
+            latency_view.draw(curves, title, lambda one: one.lookup),
+            latency_view.draw_histogram(curves),
+        ]
         if len(self.measured) > 1:
             every = [one for found in self.measured.values() for one in found]
             self.plots.append(latency_view.draw_populations(every))
@@ -278,7 +282,7 @@ def _measured(
         names,
         count=_LINES_COUNTED,
         updates=False,
-        progress=lambda done, what: tell(share + done * (1 - share), what),
+        progress=lambda done, what: tell(share + done * (1 - share), f"{what}; {_ONCE}"),
     )
     return found, more
 

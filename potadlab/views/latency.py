@@ -1,5 +1,6 @@
 """Time from an address to its descriptor, by structure: how many batches took at most so long."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -132,8 +133,8 @@ def draw_populations(measured: list[Any]) -> Any:
     return plot
 
 
-def draw(measured: list[Any], title: str = TITLE) -> Any:
-    """A curve per structure, median and 99th percentile of its batches in the legend."""
+def draw(measured: list[Any], title: str = TITLE, name: Callable[[Any], str] = label) -> Any:
+    """A curve per structure; in the legend `name`: median and 99th percentile of its batches."""
     plot = _figure(title if measured else NOTHING, measured, "share of batches, %")
     plot.y_range = Range1d(0, 101)
     items = []
@@ -141,7 +142,7 @@ def draw(measured: list[Any], title: str = TITLE) -> Any:
         data = ColumnDataSource(columns(found.samples_ns))
         colour, dash = look(number)
         line = plot.line("ns", "share", source=data, color=colour, line_dash=dash, line_width=2)
-        items.append(LegendItem(label=label(found), renderers=[line]))
+        items.append(LegendItem(label=name(found), renderers=[line]))
     plot.add_layout(Legend(items=items, ncols=2 if len(items) > 2 else 1), "above")
     _finish(plot)
     return plot
