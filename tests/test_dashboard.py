@@ -716,7 +716,7 @@ def test_the_last_map_stays(dashboard):
 
 def test_claims_are_offered_from_4_kib_and_from_the_granule_on(dashboard):
     controls = dashboard.controls
-    assert [size for _, size in controls.size.options][:2] == [4096, 16384]
+    assert [size for _, size in controls.size.options][:2] == [4096, 8192]
     controls.offer_sizes(1 << 16)
     assert controls.size.options[0] == ("64 KiB", 1 << 16)
     assert (controls.size.value, controls.align.value) == (8 << 20, 1 << 20)
