@@ -39,7 +39,7 @@ def press(page: Page, text: str) -> None:
     found.last.scroll_into_view_if_needed()
     found.last.click()
     page.page.wait_for_timeout(300)
-    page.until("not stage.busy")
+    page.until("not stage.busy")  # and whoever asks waits for what has come of it
 
 
 def shown(page: Page, name: str) -> None:
@@ -57,6 +57,7 @@ def test_the_steps_of_a_claim_fall_through_to_eight_of_one(page):
     tab(page, "Claims")
     page.page.get_by_label("CMA's area").select_option(label="64 MiB")
     press(page, "Search")
+    page.until("stage.claiming._now and not stage.busy")
     page.says("1 x 8 MiB")
     steps = page.python("[[t.chunks, t.done] for t in stage.claiming.asked.answers[0].tries]")
     assert steps == [[1, False], [2, False], [4, False], [8, True]]
@@ -75,9 +76,10 @@ def test_the_steps_of_a_claim_fall_through_to_eight_of_one(page):
 
 def test_what_is_in_the_way_is_chosen_moved_and_counted(page):
     press(page, "Claim")
-    page.until("stage.session.added == 1")
+    page.until("stage.session.added == 1 and not stage.busy")
     page.says("potad: found at 0x1100000")
     press(page, "Search")
+    page.until("stage.claiming._now and not stage.busy")
     assert not any(page.python("[t.done for t in stage.claiming.asked.answers[0].tries]"))
     blocks = page.page.get_by_label("In the way")
     texts = blocks.locator("option").all_inner_texts()
@@ -87,7 +89,7 @@ def test_what_is_in_the_way_is_chosen_moved_and_counted(page):
     page.says("ext4_file_read_iter")  # the call stack, a line for each frame
     shown(page, "stage_in_the_way")
     press(page, "Migrate and claim")
-    page.until("stage.session.added == 2")
+    page.until("stage.session.added == 2 and not stage.busy")
     moved = page.python("int(len(stage.session.runs['potad'].moves))")
     assert moved > 0
     page.says(f"{moved} blocks moved out of the way, {moved // 4}")  # of 256 KiB each
@@ -111,7 +113,7 @@ def test_a_byte_of_an_xfs_buffer_fails_and_its_owner_is_told_by_name(page):
     tab(page, "Failures")
     page.run("stage.failing.address.value = f'{buffer.start + 100:#x}'")
     press(page, "Fail")
-    page.until("len(stage.session.failures()) == 1")
+    page.until("len(stage.session.failures()) == 1 and not stage.busy")
     page.says("xfs_trans_read_buf_map")
     panes = page.page.locator(".potadlab-pane:visible").all_inner_texts()
     assert panes[0].startswith("potad: Delayed")
@@ -128,7 +130,7 @@ def test_memory_fails_softly_and_what_can_move_is_moved(page):
     page.page.get_by_label("fails", exact=True).select_option(label="soft")
     page.run("stage.failing.address.value = f'{block.start:#x}'")
     press(page, "Fail")
-    page.until("len(stage.session.failures()) == 2")
+    page.until("len(stage.session.failures()) == 2 and not stage.busy")
     row = page.page.locator(".potadlab-told tr", has_text="soft").first.inner_text()
     assert f"{page.python('block.start'):#x}" in row
     assert page.python("len(stage.session.runs['potad'].poison(stage.index))") == 2
