@@ -40,6 +40,7 @@ _SLAB_ORDERS = ((0, 0, 0, 0, 0, 1, 1, 2), (0, 0, 1, 1, 2, 2, 3, 3))
 _POLICIES = {
     "none": core.BY_NONE,
     "migratetype": core.BY_MIGRATETYPE,
+    "linux": core.BY_MIGRATETYPE,
     "kind": core.BY_KIND,
     "lifetime": core.BY_LIFETIME,
 }

@@ -9,17 +9,22 @@ import numpy as np
 from .core import lifetime
 from .core.allocators import GROUPS_MAX
 from .core.layout import NONE
+from .core.linux.state import HIGHATOMIC
 from .kinds import KINDS, facts
 
-_MIGRATETYPES = 3  # unmovable, movable, reclaimable; Linux's further ones share the last
+_MIGRATETYPES = 3  # unmovable, movable, reclaimable; HighAtomic is unmovable, others share the last
 
 
 def groups_of(ops: np.ndarray, by: str, handles: int) -> np.ndarray:
     """u1[op]: the group of each op, 1 and up; 0 for all where `by` is "none".
 
-    by: "migratetype" (where none was recorded: whether the kind is movable), "kind", or "lifetime",
-    predicted from the site's earlier blocks (its owner; where none is told, kind and migratetype).
+    by: "migratetype" (where none was recorded: whether the kind is movable), "linux" (the same, and
+    a group more for HighAtomic), "kind", or "lifetime", predicted from the site's earlier blocks
+    (its owner; where none is told, kind and migratetype).
     """
+    if by == "linux":
+        types = np.where(ops["migratetype"] == HIGHATOMIC, HIGHATOMIC, _migratetypes(ops))
+        return (1 + types).astype(np.uint8)
     if by == "migratetype":
         return (1 + _migratetypes(ops)).astype(np.uint8)
     if by == "kind":
@@ -33,7 +38,8 @@ def groups_of(ops: np.ndarray, by: str, handles: int) -> np.ndarray:
 
 
 def _migratetypes(ops: np.ndarray) -> np.ndarray:
-    told = np.minimum(ops["migratetype"], _MIGRATETYPES - 1)
+    told = np.where(ops["migratetype"] == HIGHATOMIC, 0, ops["migratetype"])
+    told = np.minimum(told, _MIGRATETYPES - 1)
     movable = facts()["movable"][np.minimum(ops["kind"], len(KINDS) - 1)]
     return np.where(ops["migratetype"] == 255, movable, told)
 

@@ -2,7 +2,7 @@
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -101,7 +101,7 @@ def _replayed(spec: str, case: Case) -> tuple[Any, np.ndarray, np.ndarray, float
 
 def _metering(picked: Chosen, state: Any) -> AbstractContextManager[Metering]:
     allocator = picked.allocator
-    return metering(state, allocator.guards, left_out=allocator.uncounted)
+    return metering(state, allocator.guards, left_out=allocator.uncounted, parts=allocator.parts)
 
 
 def _end_start(state: Any, case: Case) -> None:
@@ -109,8 +109,8 @@ def _end_start(state: Any, case: Case) -> None:
 
     Linux's buddy tells the migratetype of each pageblock then: 300,000 lines in thp_split.
     """
-    op = case.ops[:1].copy() if len(case.ops) else np.zeros(1, OP)
-    op["verb"], op["order"], op["handle"] = Verb.ALLOCATE, _BEYOND, 0
+    op = np.zeros(1, OP)
+    op["verb"], op["order"] = Verb.ALLOCATE, _BEYOND
     nothing = (np.full(1, NONE), np.zeros(1, EVENT), case.moves(), case.room(), case.zones)
     replay(state, op, np.zeros(1, np.uint8), *nothing)
 
@@ -153,6 +153,26 @@ def lines_over_time(
         by_array = {name: np.diff([counts[name] for counts in sums], axis=0) for name in now.names}
         found = lines.summed(case.ops, events, costs, sums[-1])
     return found, events, LinesOverTime(edges, _done_between(case.ops, events, edges), by_array)
+
+
+def count_lines_in_pieces(
+    spec: str, case: Case, pieces: Iterable[tuple[np.ndarray, np.ndarray]], cpus: int
+) -> Lines:
+    """The same of ops that come piece by piece (OP[], groups u1[]); those of `case` do not count.
+
+    They may neither claim, move nor add memory.
+    """
+    picked = chosen(spec)
+    state, where = begun(spec, case, **picked.for_cpus(cpus))
+    _end_start(state, case)
+    tally, nothing = lines.Tally(), (np.zeros(0, MOVE), case.room(), case.zones)
+    with _metering(picked, state) as now:
+        for ops, groups in pieces:
+            events, costs = np.zeros(len(ops), EVENT), np.zeros(len(ops), COST)
+            rest = (groups, where, events, *nothing)
+            replay(now.state, ops, *rest, run=now.runner(costs))
+            tally.add(ops, events, costs)
+        return tally.lines(now.lines_by_array())
 
 
 def _done_between(ops: np.ndarray, events: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -3,39 +3,71 @@
 N copies of the trace's ops run at once in one memory: copy k on CPU k, with handles of its own,
 each 1/8 of the trace's time and 1/N later than the one before, so that bursts do not meet.  The
 memory is N times as large, one zone, all free at the start: 32 copies of a warm start would need
-gigabytes, so releases of blocks that were live before the recording are left out.  The first
-OPS ops of each copy are taken, however many there are.  Each allocator is given N CPUs' worth of
-front caches, per-CPU lists or reservations.
+gigabytes, so releases of blocks that were live before the recording are left out.  Each allocator
+is given N CPUs' worth of front caches, per-CPU lists or reservations.  The ops are made and counted
+a piece at a time, so a whole trace on 32 CPUs (37 million ops) takes no more memory than a few.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from .core.layout import BLOCK, NONE, Verb
+from .core.layout import BLOCK, NONE, OP, Verb
+from .grouping import groups_of
 from .metrics.lines import Lines
-from .runs import Case, count_lines
+from .runs import Case, chosen, count_lines_in_pieces
 from .units import Space, Zone
 
-OPS = 1 << 16  # of each copy
 CPUS = (1, 2, 8, 32)
 CPUS_MAX = 64  # that `core/meter.py` tells apart
 _SPREAD = 8  # the last copy is 1/8 of the time late
+_PIECE = 1 << 18  # ops
 _VERBS = (Verb.ALLOCATE, Verb.RELEASE, Verb.SPLIT)
 
 
-def count(spec: str, case: Case, cpus: Iterable[int] = CPUS, ops: int = OPS) -> dict[int, Lines]:
-    """What an op costs with so many CPUs, by their number."""
-    return {each: count_lines(spec, side_by_side(case, each, ops), each)[0] for each in cpus}
+Piece = tuple[np.ndarray, np.ndarray]  # OP[], and the index of each in the ops of one copy
 
 
-def side_by_side(case: Case, copies: int, ops: int = OPS) -> Case:
+def count(
+    spec: str,
+    case: Case,
+    cpus: Iterable[int] = CPUS,
+    ops: int | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> dict[int, Lines]:
+    """What an op costs with so many CPUs, by their number; ops: of each copy, None: all."""
+    tell = progress or (lambda share, what: None)
+    own, handles = _own_ops(case, ops)
+    groups = groups_of(own, chosen(spec).grouping, handles)
+    found = {}
+    for each in cpus:
+        told = _told(_pieces(own, each, handles), len(own) * each, f"{spec} on {each} CPUs", tell)
+        nothing = _together(case, each, handles, np.zeros(0, OP))
+        pieces = ((made, groups[index]) for made, index in told)
+        found[each] = count_lines_in_pieces(spec, nothing, pieces, each)
+    return found
+
+
+def _told(
+    pieces: Iterable[Piece], ops: int, what: str, tell: Callable[[float, str], None]
+) -> Iterator[Piece]:
+    """The pieces, and how far they are."""
+    done = 0
+    for made, index in pieces:
+        tell(done / ops, what)
+        yield made, index
+        done += len(made)
+
+
+def side_by_side(case: Case, copies: int, ops: int | None = None) -> Case:
     """The case of N copies: their ops in order of time, a zone of N times the memory."""
     own, handles = _own_ops(case, ops)
-    step = int(np.ptp(own["time_ns"])) // (_SPREAD * copies) if len(own) else 0
-    together = np.concatenate([_copied(own, copy, handles, step) for copy in range(copies)])
-    together = together[np.argsort(together["time_ns"], kind="stable")]
-    return Case(space_of(case.space, copies), together, np.zeros(0, BLOCK), handles * copies)
+    made = np.concatenate([np.zeros(0, OP), *(ops for ops, _ in _pieces(own, copies, handles))])
+    return _together(case, copies, handles, made)
+
+
+def _together(case: Case, copies: int, handles: int, ops: np.ndarray) -> Case:
+    return Case(space_of(case.space, copies), ops, np.zeros(0, BLOCK), handles * copies)
 
 
 def space_of(space: Space, copies: int) -> Space:
@@ -44,10 +76,10 @@ def space_of(space: Space, copies: int) -> Space:
     return Space(name, space.granule_bytes, ((0, granules),), (Zone("all", 0, granules),))
 
 
-def _own_ops(case: Case, count: int) -> tuple[np.ndarray, int]:
+def _own_ops(case: Case, count: int | None) -> tuple[np.ndarray, int]:
     """(the first `count` ops on blocks that the trace itself allocates, how many handles they use).
 
-    The pieces of a split block are numbered on, so each of them has a handle too.
+    None: all.  The pieces of a split block are numbered on, so each of them has a handle too.
     """
     ops = case.ops[np.isin(case.ops["verb"], _VERBS)]
     born, pieces_end = np.zeros(case.handles, bool), np.zeros(case.handles, np.int64)
@@ -64,10 +96,16 @@ def _own_ops(case: Case, count: int) -> tuple[np.ndarray, int]:
     return own, int(used.max(initial=1))
 
 
-def _copied(ops: np.ndarray, copy: int, handles: int, step: int) -> np.ndarray:
-    made = ops.copy()
-    made["time_ns"] += copy * step
-    made["cpu"], made["granule"] = copy, NONE
-    made["handle"] += copy * handles
-    made["into"][made["into"] != NONE] += copy * handles
-    return made
+def _pieces(own: np.ndarray, copies: int, handles: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(OP[] of all copies in order of time, each op's index in `own`), piece by piece."""
+    step = int(np.ptp(own["time_ns"])) // (_SPREAD * copies) if len(own) else 0
+    late_ns = step * np.arange(copies)
+    order = np.argsort(late_ns[:, None] + own["time_ns"], axis=None, kind="stable")
+    for first in range(0, len(order), _PIECE):
+        copy, index = np.divmod(order[first : first + _PIECE], len(own))
+        made = own[index]
+        made["time_ns"] += late_ns[copy]
+        made["cpu"], made["granule"] = copy, NONE
+        made["handle"] += (copy * handles).astype(np.int32)
+        made["into"] += np.where(made["into"] == NONE, 0, copy * handles).astype(np.int32)
+        yield made, index

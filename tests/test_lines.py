@@ -29,7 +29,7 @@ CASE = runs.Case(
 
 
 def costs_of(*rows):
-    """COST[] of (lines, written, misses, transfers, locked, guarded)."""
+    """COST[] of (lines, written, misses, transfers, locked, descriptor, lookup, guarded)."""
     made = np.zeros(len(rows), COST)
     for cost, row in zip(made, rows, strict=True):
         for field, value in zip(COST.names, row, strict=False):
@@ -43,7 +43,10 @@ def summed():
     events = np.zeros(4, EVENT)
     events["outcome"] = Outcome.DONE, Outcome.DONE, Outcome.REFUSED, Outcome.DONE
     costs = costs_of(
-        (2, 1, 2, 0, 0, 0), (6, 3, 0, 1, 4, 1), (99, 99, 99, 99, 99, 1), (5, 5, 5, 5, 5, 1)
+        (2, 1, 2, 0, 0, 1, 0, 0),
+        (6, 3, 0, 1, 4, 2, 3, 1),
+        (99, 99, 99, 99, 99, 9, 9, 1),
+        (5, 5, 5, 5, 5, 1, 1, 1),
     )
     by_array = {
         "words": np.array([6, 0, 90]),
@@ -86,6 +89,129 @@ def test_nothing_done_is_no_lines():
     assert found.allocate.by_array == {}
 
 
+# ---- whose lines they are ---------------------------------------------------------------------
+
+
+def costly(rows):
+    """Lines of allocations and releases, from (verb, order, lines, descriptor, lookup)."""
+    ops = ops_of(*(allocate(at) if row[0] == "a" else release(at) for at, row in enumerate(rows)))
+    events, costs = np.zeros(len(rows), EVENT), np.zeros(len(rows), COST)
+    events["order"] = [row[1] for row in rows]
+    for place, what in enumerate(("lines", "descriptor", "lookup"), start=2):
+        costs[what] = [row[place] for row in rows]
+    return lines.summed(ops, events, costs, {})
+
+
+MINE = costly([("a", 0, 4, 1, 1), ("a", 0, 6, 1, 2), ("a", 9, 5, 2, 1), ("r", 0, 3, 0, 1)])
+THEIRS = costly([("a", 0, 8, 1, 0), ("a", 0, 8, 2, 0), ("a", 9, 520, 1, 511), ("r", 3, 9, 1, 7)])
+
+
+def test_lines_are_split_by_order():
+    assert {order: (one.ops, one.mean) for order, one in MINE.allocate.by_order.items()} == {
+        0: (2, 5.0),
+        9: (1, 5.0),
+    }
+    assert MINE.allocate.by_order[0].parts == {"allocator": 2.5, "descriptor": 1, "lookup": 1.5}
+    assert THEIRS.allocate.whole.parts["lookup"] == pytest.approx(511 / 3)
+    assert THEIRS.allocate.whole.mean == pytest.approx(THEIRS.allocate.mean)
+
+
+def test_what_is_saved_is_split_too():
+    found = lines.savings(MINE, THEIRS)
+    assert found["release"] == {}, "no size that both have released"
+    assert found["allocate"][0] == lines.Saving(allocator=6.5 - 2.5, descriptor=1.5 - 2.5)
+    assert found["allocate"][9] == lines.Saving(allocator=8 - 2, descriptor=512 - 3)
+    for order, each in found["allocate"].items():
+        one, other = (every.allocate.by_order[order].mean for every in (MINE, THEIRS))
+        assert each.lines == pytest.approx(other - one)
+
+
+def test_a_run_in_pieces_sums_up_to_the_same():
+    dice = np.random.default_rng(5)
+    count = 3000
+    ops = ops_of(*(allocate(1) if dice.random() < 0.5 else release(1) for _ in range(count)))
+    events, costs = np.zeros(count, EVENT), np.zeros(count, COST)
+    events["order"], events["outcome"] = dice.integers(0, 11, count), dice.integers(0, 2, count)
+    costs["lines"] = dice.geometric(0.02, count)
+    costs["descriptor"] = costs["lines"] // 3
+    for what in ("written", "misses", "transfers", "locked"):
+        costs[what] = dice.integers(0, 9, count)
+    tally = lines.Tally()
+    for first in range(0, count, 700):
+        piece = slice(first, first + 700)
+        tally.add(ops[piece], events[piece], costs[piece])
+    whole, found = lines.summed(ops, events, costs, {}), tally.lines({})
+    for verb, number in lines.VERBS.items():
+        one, other = whole.of(verb), found.of(verb)
+        own = costs[(ops["verb"] == number) & (events["outcome"] == Outcome.DONE)]["lines"]
+        assert (one.p50, one.p99) == pytest.approx(tuple(np.percentile(own, [50, 99])))
+        assert one.counts.tolist() == other.counts.tolist() == np.bincount(own).tolist()
+        assert (one.ops, one.mean, one.misses) == (
+            len(own),
+            pytest.approx(own.mean()),
+            other.misses,
+        )
+        assert one.by_order == other.by_order
+        total = sum(each.ops * each.mean for each in one.by_order.values())
+        assert total == pytest.approx(int(own.sum()))
+
+
+def test_figures_of_what_is_saved():
+    found = lines.saving_figures(MINE, THEIRS)
+    assert found["allocate"]["by_order"][0] == {
+        "order": 0,
+        "lines": 3.0,
+        "allocator": 4.0,
+        "descriptor": -1.0,
+    }
+    assert found["allocate"]["lines"] == pytest.approx((3 + 3 + 515) / 3, abs=1e-3)
+    assert lines.figures(MINE)["lines_by_order"]["release"] == [
+        {"order": 0, "ops": 1, "allocator": 2.0, "descriptor": 0.0, "lookup": 1.0}
+    ]
+
+
+def test_tables_of_sizes():
+    heads, rows = table.orders_rows(MINE, 4096)
+    assert heads == ["size", "ops", "lines", "allocator", "descriptor", "lookup"]
+    assert rows[0] == [
+        "4 KiB",
+        "2 / 1",
+        "5.00 / 3.00",
+        "2.50 / 2.00",
+        "1.00 / 0.00",
+        "1.50 / 1.00",
+    ]
+    assert rows[1][:3] == ["2 MiB", "1 / -", "5.00 / -"]
+    assert rows[-1][:3] == ["all", "3 / 1", "5.00 / 3.00"]
+    heads, rows = table.savings_rows(MINE, THEIRS, 4096)
+    assert rows[0] == ["4 KiB", "+3.00 / -", "+4.00 / -", "-1.00 / -"]
+    assert rows[1] == ["2 MiB", "+515.00 / -", "+6.00 / -", "+509.00 / -"]
+    assert rows[-1][0] == "all"
+    assert line_view.by_size("allocate", {"mine": MINE, "theirs": THEIRS}, 4096) == {
+        "4 KiB, mine: 5.00": MINE.allocate.by_order[0].parts,
+        "4 KiB, theirs: 8.00": THEIRS.allocate.by_order[0].parts,
+        "2 MiB, mine: 5.00": MINE.allocate.by_order[9].parts,
+        "2 MiB, theirs: 520.00": THEIRS.allocate.by_order[9].parts,
+    }
+
+
+def test_who_is_compared_with_whom():
+    found = meters.Meters(
+        dict.fromkeys(["buddy", "potad", "buddy:descriptor=memdesc", "llfree"], MINE)
+    )
+    assert found.rivals("potad") == ["buddy", "buddy:descriptor=memdesc"]
+    assert found.rivals("buddy:descriptor=memdesc") == ["buddy"]
+    assert found.rivals("buddy") == []
+    titles = [sheet.title for sheet in table.savings_sheets(found, 4096)]
+    assert titles == [
+        "Cache lines per op that potad saves against buddy",
+        "Cache lines per op that potad saves against buddy:descriptor=memdesc",
+        "Cache lines per op that buddy:descriptor=memdesc saves against buddy",
+        "Cache lines per op that llfree saves against buddy",
+        "Cache lines per op that llfree saves against buddy:descriptor=memdesc",
+    ]
+
+
 # ---- virtual CPUs -----------------------------------------------------------------------------
 
 
@@ -109,6 +235,18 @@ def test_copies_have_handles_and_times_of_their_own():
         assert own["into"].tolist() == [NONE, NONE, 3 + 7 * cpu, NONE, NONE]
         assert (own["time_ns"] - own["time_ns"][0]).tolist() == [0, 10, 30, 40, 50]
         assert own["time_ns"][0] == cpu * (50 // 24)
+
+
+def test_pieces_are_the_whole(monkeypatch):
+    whole = virtual.side_by_side(CASE, 3).ops
+    monkeypatch.setattr(virtual, "_PIECE", 4)
+    own, handles = virtual._own_ops(CASE, None)
+    pieces = list(virtual._pieces(own, 3, handles))
+    assert [len(ops) for ops, _ in pieces] == [4, 4, 4, 3]
+    assert np.array_equal(np.concatenate([ops for ops, _ in pieces]), whole)
+    for ops, index in pieces:
+        assert np.array_equal(own["verb"][index], ops["verb"])
+        assert np.array_equal(own["handle"][index] + 7 * ops["cpu"].astype(int), ops["handle"])
 
 
 def test_the_first_ops_of_each_copy():
@@ -218,6 +356,23 @@ def test_a_replay_counts_lines(run):
     assert 1 <= found["lookups"][0]["lines"] <= 2
     done = run.session.runs["buddy"].events
     assert np.all(done["lines"][done["outcome"] == Outcome.DONE] > 0)
+
+
+def test_the_parts_of_a_run_are_all_of_its_lines(run):
+    """Against the lines that stand in the events, and those of the page's array and the others."""
+    ops, found = run.session.ops, run.as_dict()["runs"][0]
+    events = run.session.runs["buddy"].events
+    for verb, number in lines.VERBS.items():
+        done = (ops["verb"] == number) & (events["outcome"] == Outcome.DONE)
+        by_order = {row["order"]: row for row in found["lines_by_order"][verb]}
+        assert sorted(by_order) == np.unique(events["order"][done]).tolist()
+        for order, row in by_order.items():
+            mean = events["lines"][done & (events["order"] == order)].mean()
+            assert sum(row[part] for part in lines.PARTS) == pytest.approx(mean, abs=2e-3)
+            assert (row["descriptor"], row["lookup"]) == (1, (1 << order) - 1), "struct page"
+        pages = found["lines_by_structure"][verb]["pages.frames"]
+        own = sum(row["ops"] * (row["descriptor"] + row["lookup"]) for row in by_order.values())
+        assert own / done.sum() <= pages + 1e-3
 
 
 def test_the_lines_of_one_op_add_up_to_its_event(run):

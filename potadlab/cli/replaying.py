@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     default=(),
     help="Count them on so many virtual CPUs too, each with a copy of the trace: 1,2,8,32.",
 )
+@click.option(
+    "--cpu-ops",
+    type=click.IntRange(1),
+    metavar="COUNT",
+    help="Only the first ops of each copy.  [default: all; some minutes for 32 CPUs]",
+)
 @click.option("--html", metavar="FILE", help="Write a page that opens without a server.")
 @click.option(
     "--json", "json_file", metavar="FILE", help="Write figures for machines; - is standard output."
@@ -62,6 +68,7 @@ def replay(
     cold: bool,
     lines: bool,
     cpus: tuple[int, ...],
+    cpu_ops: int | None,
     html: str | None,
     json_file: str | None,
 ) -> None:
@@ -81,6 +88,8 @@ def replay(
         allocators = tuple(f"cma:area={cma}" if name == "cma" else name for name in allocators)
     if cpus and not lines:
         raise click.UsageError("--cpus counts lines: leave --no-lines out")
+    if cpu_ops and not cpus:
+        raise click.UsageError("--cpu-ops says how many ops of virtual CPUs: add --cpus 1,2,8,32")
     flat = None if space is None else Space.ram(space)
     _check_names(allocators, lookups, flat)
     _check_cpus(cpus)
@@ -102,6 +111,7 @@ def replay(
                 space=flat,
                 lines=lines,
                 cpus=cpus,
+                cpu_ops=cpu_ops,
                 progress=progress,
             )
             runs.append(run)
@@ -145,5 +155,6 @@ def _check_cpus(cpus: tuple[int, ...]) -> None:
 
 def _show(runs: "list[Run]") -> None:
     for run in runs:
-        shown = run.table(), run.lines_table(), run.cpus_table(), run.distance_table()
+        by_size = run.savings_tables() + run.orders_tables()
+        shown = run.table(), run.lines_table(), *by_size, run.cpus_table(), run.distance_table()
         parts.show(*filter(None, [*shown, run.lookup_table()]))

@@ -11,6 +11,11 @@ that CPU's cache.  Lines that nobody has written since metering began come from 
 Under the lock: an allocator says which arrays its lock guards (`Guard`).  From an op's first
 access of one of them to its last the lock is held, and the lines touched meanwhile count.  What an
 op does before and after (a front cache, the block's own record, compound tails) does not.
+
+Each line belongs to one of three: what is free (the allocator's own), the descriptor, the lookup
+(`Part`).  struct page is all three in one, memdesc's words two of them.  There the lines of the
+op's own block are its descriptor or lookup: it would need them whatever allocator placed it.
+Those of other blocks (neighbours in a list, buddies) are the allocator's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +49,17 @@ class Guard(IntEnum):
     ALWAYS = 2
 
 
+class Part(IntEnum):
+    """What an array is for."""
+
+    ALLOCATOR = 0
+    DESCRIPTOR = 1
+    LOOKUP = 2
+    PAGE = 3  # a row per granule.  Own block: its first line DESCRIPTOR, the others (tails) LOOKUP
+    WORD = 4  # the same, but all of the own block is LOOKUP
+
+
+_DESCRIPTOR, _LOOKUP, _PAGE = int(Part.DESCRIPTOR), int(Part.LOOKUP), int(Part.PAGE)
 _WRITTEN, _ALWAYS, _RELEASE = int(Guard.WRITTEN), int(Guard.ALWAYS), int(Verb.RELEASE)
 _DONE = int(Outcome.DONE)
 
@@ -54,6 +70,8 @@ COST = np.dtype(
         ("misses", "u4"),
         ("transfers", "u4"),
         ("locked", "u4"),  # lines touched under the lock
+        ("descriptor", "u4"),  # of the lines, the descriptor's
+        ("lookup", "u4"),  # and the lookup's; the rest is the allocator's
         ("guarded", "u1"),  # whether the lock was taken
         ("cut", "u1"),  # whether the log was too short for the op: all counts are too low
     ],
@@ -72,6 +90,7 @@ TOUCH = np.dtype(
 _ARRAY = np.dtype(
     [("start", "i8"), ("end", "i8"), ("line", "i8"), ("array", "i4"), ("guard", "u1")], align=True
 )
+_PART = np.dtype([("part", "i8"), ("line", "i8"), ("per_line", "i8")])  # rows of it on a line
 _LINE = np.dtype(
     [
         ("op", "i8"),  # the last that touched it, from 1
@@ -92,6 +111,7 @@ class Meter(NamedTuple):
     counts: np.ndarray  # i8[2]  ops, touches of the last one
     tags: np.ndarray  # i8[set, way]  line + 1, the last used first
     by_array: np.ndarray  # i8[3, array]  lines touched by ALLOCATE, RELEASE, OTHER
+    parts: np.ndarray  # _PART[array]
 
 
 _OPS, _TOUCHES = 0, 1
@@ -113,21 +133,25 @@ def new(
     guards: Mapping[str, Guard],
     cache_bytes: int = CACHE_BYTES,
     ways: int = CACHE_WAYS,
+    parts: Mapping[str, Part] | None = None,
 ) -> Meter:
     """A meter of these arrays, its cache empty; one not named in `guards` is guarded when written.
 
-    "part" in `guards` speaks for every "part.name".  Each array is one piece of memory (C order),
-    apart from the others.
+    One not named in `parts` is the allocator's.  "part" in either speaks for every "part.name".
+    Each array is one piece of memory (C order), apart from the others.
     """
-    parts = {name.partition(".")[0] for name in arrays}
-    assert guards.keys() <= parts | arrays.keys()
-    rows = np.zeros(len(arrays), _ARRAY)
+    whole = {name.partition(".")[0] for name in arrays}
+    assert guards.keys() <= whole | arrays.keys()
+    rows, told = np.zeros(len(arrays), _ARRAY), np.zeros(len(arrays), _PART)
     line = 0
     for number, (name, array) in enumerate(arrays.items()):
         assert array.flags.c_contiguous
-        start, part = array.ctypes.data, name.partition(".")[0]
-        guard = guards.get(name, guards.get(part, Guard.WRITTEN))
+        start, above = array.ctypes.data, name.partition(".")[0]
+        guard = guards.get(name, guards.get(above, Guard.WRITTEN))
         rows[number] = (start, start + array.nbytes, line, number, guard)
+        part = (parts or {}).get(name, (parts or {}).get(above, Part.ALLOCATOR))
+        told[number] = part, line, max(LINE_BYTES // array.itemsize, 1)
+        assert part < Part.PAGE or array.itemsize <= LINE_BYTES
         pages = -(-array.nbytes // (LINE_BYTES * _LINES_PER_PAGE))
         line += pages * _LINES_PER_PAGE
     rows = np.sort(rows[rows["start"] < rows["end"]], order="start")
@@ -142,6 +166,7 @@ def new(
         np.zeros(2, np.int64),
         np.zeros((sets, ways), np.int64),
         np.zeros((3, len(arrays)), np.int64),
+        told,
     )
 
 
@@ -151,6 +176,12 @@ def new(
 @kernel
 def settle(meter, row, cpu, cost):
     """Count what was logged since the last time, as one op of `cpu`, and empty the log."""
+    settle_block(meter, row, cpu, np.int64(0), np.int64(0), cost)
+
+
+@kernel
+def settle_block(meter, row, cpu, start, end, cost):
+    """The same of an op on the block of granules start .. end - 1."""
     logged, room = meter.logged[0], np.int64(len(meter.log))
     cost["cut"] = logged > room
     first, last = _locked(meter, min(logged, room))
@@ -162,13 +193,29 @@ def settle(meter, row, cpu, cost):
     cost["guarded"] = first <= last
     cost["lines"] = meter.counts[_TOUCHES]
     cost["written"], cost["misses"], cost["transfers"], cost["locked"] = 0, 0, 0, 0
+    cost["descriptor"], cost["lookup"] = 0, 0
     for i in range(meter.counts[_TOUCHES]):
         touch = meter.touched[i]
         meter.by_array[row, touch["array"]] += 1
         cost["written"] += touch["written"]
         cost["locked"] += touch["locked"]
+        part = _part_of(meter.parts[touch["array"]], touch["line"], start, end)
+        cost["descriptor"] += part == _DESCRIPTOR
+        cost["lookup"] += part == _LOOKUP
         cost["misses"] += missed(meter.tags, touch["line"])
         cost["transfers"] += _transferred(meter.lines[touch["line"]], cpu, touch["written"])
+
+
+@kernel
+def _part_of(array, line, start, end):
+    """Whose a line is: ALLOCATOR, DESCRIPTOR or LOOKUP."""
+    part = array["part"]
+    if part < _PAGE:
+        return part
+    first = (line - array["line"]) * array["per_line"]
+    if first + array["per_line"] <= start or first >= end:
+        return np.int64(0)
+    return np.int64(_DESCRIPTOR if part == _PAGE and first <= start else _LOOKUP)
 
 
 @kernel
@@ -260,7 +307,8 @@ def _settle_op(meter, op, event, cost):
     row = np.int64(OTHER)
     if op["verb"] <= _RELEASE and event["outcome"] == _DONE:
         row = np.int64(op["verb"])
-    settle(meter, row, np.int64(op["cpu"]), cost)
+    start, granules = event["granule"], np.int64(1) << np.int64(event["order"])
+    settle_block(meter, row, np.int64(op["cpu"]), start, start + granules, cost)
     event["lines"] = min(np.int64(cost["lines"]), LINES_MAX)
 
 
@@ -352,10 +400,12 @@ def metering(
     cache_bytes: int = CACHE_BYTES,
     ways: int = CACHE_WAYS,
     left_out: Sequence[str] = (),
+    parts: Mapping[str, Part] | None = None,
 ) -> Iterator[Metering]:
     """Meter what is done with `.state`, over the memory of `state`; one at a time in a process.
 
-    guards: which arrays the allocator's lock guards, by name; left_out: arrays that do not count.
+    guards: which arrays the allocator's lock guards, parts: what they are for, both by name;
+    left_out: arrays that do not count.
     Raises RuntimeError under NUMBA_DISABLE_JIT=1, where nothing can be seen.
     """
     if not metered.AVAILABLE:
@@ -365,5 +415,5 @@ def metering(
         del arrays[name]
     with metered.BUSY:
         metered.LOGGED[0] = 0
-        meter = new(arrays, guards or {}, cache_bytes, ways)
+        meter = new(arrays, guards or {}, cache_bytes, ways, parts)
         yield Metering(metered.metered(state), list(arrays), meter)

@@ -13,7 +13,23 @@ from ..core.meter import COST, Metering, metering
 from .latency import addresses_in, filled_with, outermost
 
 VERBS = {"allocate": Verb.ALLOCATE, "release": Verb.RELEASE}
+PARTS = ("allocator", "descriptor", "lookup")
 _LINES_MAX = 1 << 12  # of the counts for a figure; more is counted as that
+_ORDERS = 64
+_SUMS = ("written", "misses", "transfers", "guarded", "locked")
+
+
+@dataclass(frozen=True)
+class PartLines:
+    """Of the ops on blocks of one order: lines per op, by whom they belong to."""
+
+    ops: int
+    parts: dict[str, float]  # of PARTS
+
+    @property
+    def mean(self) -> float:
+        """Distinct lines touched."""
+        return sum(self.parts.values())
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,19 @@ class VerbLines:
     locked: float  # lines touched under it, over all ops
     by_array: dict[str, float]  # lines touched in each array of the state
     counts: np.ndarray  # i8[]  counts[n]: ops that touched n lines
+    by_order: dict[int, PartLines]  # of the orders that there were, ascending
+
+    @property
+    def whole(self) -> PartLines:
+        """Of blocks of any order."""
+        return PartLines(self.ops, _weighted(self.by_order))
+
+
+def _weighted(by_order: dict[int, PartLines]) -> dict[str, float]:
+    ops = max(sum(each.ops for each in by_order.values()), 1)
+    return {
+        part: sum(each.ops * each.parts[part] for each in by_order.values()) / ops for part in PARTS
+    }
 
 
 @dataclass(frozen=True)
@@ -90,38 +119,130 @@ class Lines:
         return total / max(sum(each.ops for each in both), 1)
 
 
+@dataclass(frozen=True)
+class Saving:
+    """Lines per op that one allocator touches less than another: by what it is, by what it says."""
+
+    allocator: float
+    descriptor: float  # with the lookup: struct page is both
+
+    @property
+    def lines(self) -> float:
+        """All that is saved; negative: it costs more."""
+        return self.allocator + self.descriptor
+
+
+def saving(lines: PartLines, against: PartLines) -> Saving:
+    """What `lines` saves against another allocator's on the same ops."""
+    saved = {part: against.parts[part] - lines.parts[part] for part in PARTS}
+    return Saving(saved["allocator"], saved["descriptor"] + saved["lookup"])
+
+
+def savings(lines: Lines, against: Lines) -> dict[str, dict[int, Saving]]:
+    """By verb and order, where both have done such ops."""
+    return {
+        verb: {
+            order: saving(found, against.of(verb).by_order[order])
+            for order, found in lines.of(verb).by_order.items()
+            if order in against.of(verb).by_order
+        }
+        for verb in VERBS
+    }
+
+
+class Tally:
+    """Sums over ops, a piece of a run at a time."""
+
+    def __init__(self) -> None:
+        self._verbs = {verb: _VerbTally() for verb in VERBS}
+        self._cut = 0
+
+    def add(self, ops: np.ndarray, events: np.ndarray, costs: np.ndarray) -> None:
+        """OP[], EVENT[] and COST[] of a piece."""
+        assert costs.dtype == COST
+        done = events["outcome"] == Outcome.DONE
+        for name, verb in VERBS.items():
+            of_verb = done & (ops["verb"] == verb)
+            self._verbs[name].add(costs[of_verb], events["order"][of_verb])
+        self._cut += int(np.count_nonzero(costs["cut"]))
+
+    def lines(self, by_array: dict[str, np.ndarray]) -> Lines:
+        """by_array: lines of each array by verb, as `core/meter.py` counts them."""
+        found = {
+            name: self._verbs[name].lines(
+                {array: int(counts[verb]) for array, counts in by_array.items()}
+            )
+            for name, verb in VERBS.items()
+        }
+        return Lines(found["allocate"], found["release"], self._cut)
+
+
+class _VerbTally:
+    def __init__(self) -> None:
+        self.sums = dict.fromkeys(_SUMS, 0)
+        self.counts = np.zeros(0, np.int64)  # ops by lines
+        self.ops = np.zeros(_ORDERS, np.int64)  # by order
+        self.parts = np.zeros((_ORDERS, len(PARTS)), np.int64)
+
+    def add(self, costs: np.ndarray, orders: np.ndarray) -> None:
+        for what in _SUMS:
+            self.sums[what] += int(costs[what].sum(dtype=np.int64))
+        counts = np.bincount(costs["lines"], minlength=len(self.counts))
+        counts[: len(self.counts)] += self.counts
+        self.counts = counts
+        self.ops += np.bincount(orders, minlength=_ORDERS)
+        lines, descriptor, lookup = (
+            np.bincount(orders, costs[what], _ORDERS).astype(np.int64)
+            for what in ("lines", "descriptor", "lookup")
+        )
+        self.parts += np.stack([lines - descriptor - lookup, descriptor, lookup], axis=1)
+
+    def lines(self, by_array: dict[str, int]) -> VerbLines:
+        ops = int(self.ops.sum())
+        means = {what: total / max(ops, 1) for what, total in self.sums.items()}
+        shown = self.counts[: _LINES_MAX + 1].copy()
+        shown[-1:] += self.counts[_LINES_MAX + 1 :].sum()
+        return VerbLines(
+            ops=ops,
+            mean=float(self.parts.sum()) / max(ops, 1),
+            p50=_percentile(self.counts, 50),
+            p99=_percentile(self.counts, 99),
+            written=means["written"],
+            misses=means["misses"],
+            transfers=means["transfers"],
+            locked_ops=means["guarded"],
+            locked=means["locked"],
+            by_array={name: count / ops for name, count in by_array.items() if count and ops},
+            counts=shown,
+            by_order={
+                int(order): PartLines(
+                    int(self.ops[order]),
+                    dict(zip(PARTS, (self.parts[order] / self.ops[order]).tolist(), strict=True)),
+                )
+                for order in np.flatnonzero(self.ops)
+            },
+        )
+
+
+def _percentile(counts: np.ndarray, share: float) -> float:
+    """Of values that are counted, as numpy's own (linear); 0 of none."""
+    total = int(counts.sum())
+    if total == 0:
+        return 0.0
+    place = (total - 1) * share / 100
+    below = int(place)
+    ends = np.cumsum(counts)
+    low, high = np.searchsorted(ends, [below, min(below + 1, total - 1)], side="right")
+    return float(low + (high - low) * (place - below))
+
+
 def summed(
     ops: np.ndarray, events: np.ndarray, costs: np.ndarray, by_array: dict[str, np.ndarray]
 ) -> Lines:
     """OP[], EVENT[], COST[], and lines of each array by verb, as `core/meter.py` counts them."""
-    assert costs.dtype == COST
-    done = events["outcome"] == Outcome.DONE
-    found = {
-        name: _verb_lines(
-            costs[done & (ops["verb"] == verb)],
-            {array: int(counts[verb]) for array, counts in by_array.items()},
-        )
-        for name, verb in VERBS.items()
-    }
-    return Lines(found["allocate"], found["release"], int(np.count_nonzero(costs["cut"])))
-
-
-def _verb_lines(costs: np.ndarray, by_array: dict[str, int]) -> VerbLines:
-    ops, lines = len(costs), costs["lines"]
-    p50, p99 = np.percentile(lines, [50, 99]) if ops else (0.0, 0.0)
-    return VerbLines(
-        ops=ops,
-        mean=_mean(lines),
-        p50=float(p50),
-        p99=float(p99),
-        written=_mean(costs["written"]),
-        misses=_mean(costs["misses"]),
-        transfers=_mean(costs["transfers"]),
-        locked_ops=_mean(costs["guarded"]),
-        locked=_mean(costs["locked"]),
-        by_array={name: count / ops for name, count in by_array.items() if count and ops},
-        counts=np.bincount(np.minimum(lines, _LINES_MAX)),
-    )
+    tally = Tally()
+    tally.add(ops, events, costs)
+    return tally.lines(by_array)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -151,7 +272,36 @@ def figures(lines: Lines) -> dict[str, Any]:
             name: {array: round(each, 3) for array, each in found.by_array.items()}
             for name, found in verbs.items()
         },
+        "lines_by_order": {
+            name: [
+                {"order": order, "ops": each.ops} | _parts(each)
+                for order, each in found.by_order.items()
+            ]
+            for name, found in verbs.items()
+        },
         **({"ops_cut": lines.cut} if lines.cut else {}),
+    }
+
+
+def _parts(found: PartLines) -> dict[str, float]:
+    return {part: round(lines, 3) for part, lines in found.parts.items()}
+
+
+def saving_figures(lines: Lines, against: Lines) -> dict[str, Any]:
+    """As `potadlab replay --json` names them; of all blocks, then by order."""
+    found = savings(lines, against)
+    return {
+        verb: _saved(saving(lines.of(verb).whole, against.of(verb).whole))
+        | {"by_order": [{"order": order} | _saved(each) for order, each in found[verb].items()]}
+        for verb in VERBS
+    }
+
+
+def _saved(found: Saving) -> dict[str, float]:
+    return {
+        "lines": round(found.lines, 3),
+        "allocator": round(found.allocator, 3),
+        "descriptor": round(found.descriptor, 3),
     }
 
 

@@ -28,7 +28,8 @@ def claim_rows(answers: list[Answer]) -> Rows:
             first = ["", ""]
             if cut > 1 and step == _SHOWN:
                 rows.append(["", "", "...", f"{cut:,} more", "", "busy too"])
-        rows.append([*first, "", "", "", _end(one)])
+        at = "" if one.start_bytes is None else f"{one.start_bytes:#x}"
+        rows.append([*first, "", "", at, _end(one)])
     return heads, rows
 
 
@@ -38,10 +39,7 @@ def _end(one: Answer) -> str:
         return "given up: the space has no room for the area"
     if not one.tries:
         return "given up: no range of this size in the area"
-    if one.start_bytes is None:
-        found = "given up"
-    else:
-        found = f"given, at {one.start_bytes:#x}"
+    found = "given up" if one.start_bytes is None else "given"
     cost = f"{one.moved_blocks:,} blocks moved, {format_size(one.moved_bytes)} copied"
     vain = f"{one.in_vain:,} in vain" + (" or more" if len(one.tries) == TRIES_MAX else "")
     return f"{found}; {vain}; {cost}"
@@ -63,4 +61,4 @@ def claim_table(
         if area
         else "cma: there is no room for its area."
     )
-    return Sheet(title, claim_rows(answers), caption, turns=False)
+    return Sheet(title, claim_rows(answers), caption, turns=False, left=(0, 5))

@@ -11,6 +11,8 @@ from ..metrics.lines import VERBS, Lines, LookupLines
 from ..runs import chosen, count_lines
 from ..session import Session
 
+RIVAL = "buddy"  # however it is set
+
 
 @dataclass(frozen=True)
 class Meters:
@@ -19,6 +21,12 @@ class Meters:
     runs: dict[str, Lines] = field(default_factory=dict)
     virtual: dict[str, dict[int, Lines]] = field(default_factory=dict)  # by number of CPUs
     lookups: dict[str, LookupLines] = field(default_factory=dict)
+    cpu_ops: int | None = None  # of each virtual CPU; None: all
+
+    def rivals(self, name: str) -> list[str]:
+        """Those of Linux's buddy that an allocator is compared with; of two, the later one is."""
+        buddies = [other for other in self.runs if chosen(other).name == RIVAL]
+        return buddies[: buddies.index(name)] if name in buddies else buddies
 
 
 def measure(
@@ -26,6 +34,7 @@ def measure(
     lookups: Sequence[str],
     cpus: Sequence[int],
     progress: Callable[[float, str], None],
+    cpu_ops: int | None = None,
 ) -> Meters:
     """Meter every allocator of the session, each op's lines put into its events; and the lookups.
 
@@ -42,16 +51,21 @@ def measure(
         runs[name], events = count_lines(name, case)
         session.runs[name].events["lines"] = events["lines"]
         if cpus:
-            progress(done / len(names), f"{name} on virtual CPUs")
-            copies[name] = virtual.count(name, case, cpus)
+            copies[name] = virtual.count(name, case, cpus, cpu_ops, progress)
     progress(1.0, "counting the lines of lookups")
     blocks = session.runs[session.names[0]].live(session.length)
-    return Meters(runs, copies, lines.of_lookups(blocks, session.space.granules, lookups))
+    found = lines.of_lookups(blocks, session.space.granules, lookups)
+    return Meters(runs, copies, found, cpu_ops)
 
 
 def figures(meters: Meters, name: str) -> dict[str, Any]:
     """What `--json` says of one allocator."""
     found = lines.figures(meters.runs[name]) if name in meters.runs else {}
+    saved = [
+        {"against": other} | lines.saving_figures(meters.runs[name], meters.runs[other])
+        for other in (meters.rivals(name) if found else ())
+    ]
+    found |= {"saves": saved} if saved else {}
     cpus = meters.virtual.get(name, {})
     if not cpus:
         return found

@@ -200,10 +200,10 @@ def _figures(run: "Run", marker: ColumnDataSource) -> Iterator[tuple[str, Any]]:
     yield "descriptors", descriptors.draw(_descriptor_columns(session), seconds, marker)
     if run.latencies:
         yield "latency", latency.draw(run.latencies)
-    yield from _line_figures(run.meters)
+    yield from _line_figures(run.meters, granule_bytes)
 
 
-def _line_figures(found: Meters) -> Iterator[tuple[str, Any]]:
+def _line_figures(found: Meters, granule_bytes: int) -> Iterator[tuple[str, Any]]:
     """How many lines ops touch, in which structures, and what virtual CPUs cost each other."""
     for verb in VERBS if found.runs else ():
         counts = {name: each.of(verb).counts for name, each in found.runs.items()}
@@ -216,6 +216,10 @@ def _line_figures(found: Meters) -> Iterator[tuple[str, Any]]:
             for verb in VERBS
         }
         yield "structures", lines.draw_structures("Cache lines by structure", split)
+        for verb in VERBS:
+            title = f"Cache lines by block size, {verb}"
+            shown = lines.by_size(verb, found.runs, granule_bytes)
+            yield title, lines.draw_structures(title, shown, lines.SHOWN)
     if found.virtual:
         yield "fetched", _sharing(found, "Lines fetched from another CPU, per op", "transfers")
         yield "locked", _sharing(found, "Lines touched under the lock, per op", "locked")
@@ -239,7 +243,11 @@ def _more_tables(run: "Run") -> str:
         parts += [f'<p class="note">{told}</p>']
     if found.virtual:
         parts += [f"<h3>{table.CPUS_TITLE}</h3>", html_table(table.cpus_rows(found))]
-        parts += [f'<p class="note">{escape(table.CPUS_CAPTION)}</p>']
+        parts += [f'<p class="note">{escape(table.cpus_caption(found))}</p>']
+    unit = run.session.space.granule_bytes
+    for sheet in (*table.savings_sheets(found, unit), *table.orders_sheets(found, unit)):
+        parts += [f"<h3>{escape(sheet.title)}</h3>", html_table(sheet.rows)]
+        parts += [f'<p class="note">{escape(sheet.caption)}</p>'] if sheet.caption else []
     return "\n".join(parts)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..core.allocators import ALLOCATORS, usual
 from ..core.lookups import LOOKUPS
-from ..errors import BadSize
+from ..errors import BadSize, UnknownName
 from ..files import write
 from ..metrics import latency
 from ..metrics.latency import Latency
+from ..metrics.lines import Saving, savings
 from ..session import Session, check_memory
 from ..traces import Trace
 from ..units import Space
@@ -56,6 +57,25 @@ class Run:
         """Cache lines per op, one row per allocator; None if they were not counted."""
         return table.lines_table(self.meters) if self.meters.runs else None
 
+    def orders_tables(self) -> list[Any]:
+        """Whose lines an op touches, by block size: a table for each allocator."""
+        return table.orders_sheets(self.meters, self.session.space.granule_bytes)
+
+    def savings_tables(self) -> list[Any]:
+        """What each allocator saves against Linux's buddy, by block size and by what saves it."""
+        return table.savings_sheets(self.meters, self.session.space.granule_bytes)
+
+    def savings(self, name: str, against: str = "buddy") -> dict[str, dict[int, Saving]]:
+        """Lines per op saved, by verb and order: `.lines`, of it `.allocator` and `.descriptor`.
+
+        Raises UnknownName where one of them was not counted.
+        """
+        for wanted in (name, against):
+            if wanted not in self.meters.runs:
+                there = ", ".join(self.meters.runs) or "none: replay with lines=True"
+                raise UnknownName(f"lines of {wanted!r} were not counted: there are {there}")
+        return savings(self.meters.runs[name], self.meters.runs[against])
+
     def cpus_table(self) -> Any | None:
         """What virtual CPUs cost each other; None if none was asked for."""
         return table.cpus_table(self.meters) if self.meters.virtual else None
@@ -94,14 +114,15 @@ def replay(
     space: Space | None = None,
     lines: bool = False,
     cpus: Sequence[int] = (),
+    cpu_ops: int | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Replay `trace` on `allocators` (none named: all that can); time them and `lookups`.
 
     None named: the usual ones; "all": every one.  lines: count cache lines in replays of their own
     (the first on a machine compiles half a minute for each allocator).  cpus: and on so many
-    virtual CPUs; raises BadSize for a number that is not within 1 to 64, BadSpace where their
-    memory together is more than this machine can model.
+    virtual CPUs, the first `cpu_ops` ops of each (None: all); raises BadSize for a number that is
+    not within 1 to 64, BadSpace where their memory together is more than this machine can model.
     """
     check_cpus(cpus)
     tell = progress or (lambda share, what: None)
@@ -113,7 +134,7 @@ def replay(
     tell(1.0, "timing lookups")
     named = _named(lookups)
     latencies = _measured(session, named)
-    counted = meters.measure(session, named, cpus, tell) if lines or cpus else Meters()
+    counted = meters.measure(session, named, cpus, tell, cpu_ops) if lines or cpus else Meters()
     return Run(session, times, latencies, counted)
 
 

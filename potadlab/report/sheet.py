@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape as html_escape
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
@@ -28,13 +28,15 @@ Rows = tuple[list[str], list[list[str]]]  # heads; one row of cells each
 class Sheet:
     """Rows of cells under heads, with a title above and a caption below.
 
-    turns: whether rows may become columns; where not, long cells are wrapped between words.
+    turns: whether rows may become columns; where not, long cells are wrapped between words.  left:
+    places of the columns that begin at their left edge.
     """
 
     title: str
     rows: Rows
     caption: str = ""
     turns: bool = True
+    left: tuple[int, ...] = (0,)
 
     @property
     def row_count(self) -> int:
@@ -43,7 +45,7 @@ class Sheet:
     def tables(self, width: int) -> list[Table]:
         """What is shown one below the other so that nothing is wider than `width`."""
         if not self.turns:
-            return [_table(self.rows)]
+            return [_table(self.rows, left=self.left)]
         turned = _turned(self.rows)
         for rows in (self.rows, turned):
             for table in (_table(rows), _table(rows, wrap_heads=True)):
@@ -101,12 +103,13 @@ def _width(table: Table) -> int:
     return Measurement.get(console, console.options, table).maximum
 
 
-def _table(rows: Rows, wrap_heads: bool = False) -> Table:
+def _table(rows: Rows, wrap_heads: bool = False, left: tuple[int, ...] = (0,)) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place, head in enumerate(rows[0]):
         widest = max((len(cells[place]) for cells in rows[1]), default=0)
         told = _wrapped(head, max(widest, _HEAD)) if wrap_heads else head
-        table.add_column(escape(told), justify="right" if place else "left", overflow="fold")
+        justify: JustifyMethod = "left" if place in left else "right"
+        table.add_column(escape(told), justify=justify, overflow="fold")
     for cells in rows[1]:
         table.add_row(*map(escape, cells))
     return table

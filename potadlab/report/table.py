@@ -1,5 +1,7 @@
 """The figures as tables: the same rows for the terminal, the notebook and the page."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +10,22 @@ from ..core.allocators import ALLOCATORS
 from ..core.layout import Flag
 from ..metrics.latency import BATCH, Latency
 from ..metrics.latency import ROUNDS as LOOKUP_ROUNDS
-from ..metrics.lines import Lines, LookupLines
+from ..metrics.lines import (
+    PARTS,
+    VERBS,
+    Lines,
+    LookupLines,
+    PartLines,
+    Saving,
+    VerbLines,
+    saving,
+    savings,
+)
 from ..runs import chosen
 from ..session import Session
 from ..traces import Trace
 from ..traces.difference import Difference
 from ..units import format_size
-from ..virtual import OPS
 from . import figures
 from .meters import Meters
 from .sheet import Rows, Sheet
@@ -38,9 +49,18 @@ _LINES = (
     "touched under it."
 )
 CPUS_TITLE = "As many virtual CPUs, each with a copy of the trace, in one memory"
-CPUS_CAPTION = (
-    f"The first {OPS:,} ops of each copy, a little later than the one before; memory all "
-    "free at the start, as many times as large. lines: all that an op touches."
+_CPUS = (
+    " of each copy, a little later than the one before; memory all free at the start, as many "
+    "times as large. lines: all that an op touches."
+)
+ORDERS_CAPTION = (
+    "allocate / release. allocator: free lists, caches, trees, and the pages of other blocks that "
+    "lists lead through. descriptor: what the kind needs besides its entry; of struct page, the "
+    "block's first. lookup: what leads there from an address; of struct page, the tails."
+)
+SAVINGS_CAPTION = (
+    "allocate / release. descriptor: with the lookup, as struct page is both. Negative: it costs "
+    "more. all: as often as the trace asks for each size."
 )
 
 DISTANCE_TITLE = "Against the recorded kernel's own placement"
@@ -179,6 +199,68 @@ def cpus_rows(meters: Meters) -> Rows:
     return heads, found
 
 
+def cpus_caption(meters: Meters) -> str:
+    """Of which ops."""
+    which = "All ops" if meters.cpu_ops is None else f"The first {meters.cpu_ops:,} ops"
+    return which + _CPUS
+
+
+def orders_title(name: str) -> str:
+    return f"Cache lines by block size: {name}"
+
+
+def orders_rows(found: Lines, granule_bytes: int) -> Rows:
+    """One row per block size, then all: whose lines an op touches."""
+    heads = ["size", "ops", "lines", *PARTS]
+    both = [found.of(verb) for verb in VERBS]
+    rows = [
+        [size, *_part_cells([each.by_order.get(order) for each in both])]
+        for order, size in _sizes(both, granule_bytes)
+    ]
+    return heads, [*rows, ["all", *_part_cells([each.whole for each in both])]]
+
+
+def _sizes(both: Sequence[VerbLines], granule_bytes: int) -> list[tuple[int, str]]:
+    orders = sorted(set().union(*(each.by_order for each in both)))
+    return [(order, format_size(granule_bytes << order)) for order in orders]
+
+
+def _part_cells(both: Sequence[PartLines | None]) -> list[str]:
+    return [
+        _pair([None if each is None else float(each.ops) for each in both], "{:,.0f}"),
+        _pair([None if each is None else each.mean for each in both]),
+        *(_pair([None if each is None else each.parts[part] for each in both]) for part in PARTS),
+    ]
+
+
+def _pair(values: Sequence[float | None], write: str = "{:.2f}") -> str:
+    return " / ".join("-" if value is None else write.format(value) for value in values)
+
+
+def savings_title(name: str, against: str) -> str:
+    return f"Cache lines per op that {name} saves against {against}"
+
+
+def savings_rows(found: Lines, against: Lines, granule_bytes: int) -> Rows:
+    """One row per block size, then all: how many, by the allocator and by the descriptor."""
+    heads = ["size", "saved", "by the allocator", "by the descriptor"]
+    saved = savings(found, against)
+    both = [found.of(verb) for verb in VERBS]
+    rows = [
+        [size, *_saving_cells([saved[verb].get(order) for verb in VERBS])]
+        for order, size in _sizes(both, granule_bytes)
+    ]
+    whole = [saving(found.of(verb).whole, against.of(verb).whole) for verb in VERBS]
+    return heads, [*rows, ["all", *_saving_cells(whole)]]
+
+
+def _saving_cells(both: Sequence[Saving | None]) -> list[str]:
+    return [
+        _pair([None if each is None else getattr(each, what) for each in both], "{:+.2f}")
+        for what in ("lines", "allocator", "descriptor")
+    ]
+
+
 def lines_caption(meters: Meters) -> str:
     """How to read the columns, and what was cut short."""
     cut = {name: found.cut for name, found in meters.runs.items() if found.cut}
@@ -220,7 +302,27 @@ def lines_table(meters: Meters) -> Sheet:
 
 
 def cpus_table(meters: Meters) -> Sheet:
-    return Sheet(CPUS_TITLE, cpus_rows(meters), CPUS_CAPTION)
+    return Sheet(CPUS_TITLE, cpus_rows(meters), cpus_caption(meters))
+
+
+def orders_sheets(meters: Meters, granule_bytes: int) -> list[Sheet]:
+    """One for each allocator; the last has the caption."""
+    sheets = [
+        Sheet(orders_title(name), orders_rows(found, granule_bytes))
+        for name, found in meters.runs.items()
+    ]
+    return [*sheets[:-1], *(replace(last, caption=ORDERS_CAPTION) for last in sheets[-1:])]
+
+
+def savings_sheets(meters: Meters, granule_bytes: int) -> list[Sheet]:
+    """One for each allocator and each of Linux's buddy before it; the last has the caption."""
+    runs = meters.runs
+    sheets = [
+        Sheet(savings_title(name, other), savings_rows(runs[name], runs[other], granule_bytes))
+        for name in runs
+        for other in meters.rivals(name)
+    ]
+    return [*sheets[:-1], *(replace(last, caption=SAVINGS_CAPTION) for last in sheets[-1:])]
 
 
 def info_table(trace: Trace) -> Sheet:

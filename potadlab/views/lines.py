@@ -1,5 +1,6 @@
 """Cache lines per op: how many ops touch at most so many, and in which structure they lie."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,12 +8,15 @@ from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Rang
 from bokeh.palettes import Category20_20
 from bokeh.plotting import figure
 
+from ..metrics.lines import Lines
+from ..units import format_size
 from . import theme, timeline
 from .latency import COLOURS
 
 _TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 4000)
 _NONE = 0.8  # where the logarithmic axis has 0
 OTHERS = "others"
+SHOWN = 40.0  # lines of a bar that are drawn where tails make it longer; its name has the sum
 _SHARE_MIN = 0.02  # of the longest bar: what is less stands among the others
 
 
@@ -70,6 +74,19 @@ def structures(lines: dict[str, dict[str, float]]) -> dict[str, list[Any]]:
         found[name] = [lines[row].get(name, 0.0) for row in rows]
     rest = [sum(value for name, value in lines[row].items() if name not in shown) for row in rows]
     return found | ({OTHERS: rest} if any(rest) else {})
+
+
+def by_size(
+    verb: str, runs: Mapping[str, Lines], granule_bytes: int
+) -> dict[str, dict[str, float]]:
+    """Of each block size and allocator, named with its sum: lines per op by whom they belong to."""
+    orders = sorted(set().union(*(found.of(verb).by_order for found in runs.values())))
+    return {
+        f"{format_size(granule_bytes << order)}, {name}: {each.mean:.2f}": each.parts
+        for order in orders
+        for name, found in runs.items()
+        if (each := found.of(verb).by_order.get(order))
+    }
 
 
 def over_time(
@@ -141,8 +158,10 @@ def colours(names: list[str]) -> list[str]:
     return [Category20_20[number % 20] for number in range(len(names))]
 
 
-def draw_structures(title: str, lines: dict[str, dict[str, float]]) -> Any:
-    """A bar for each allocator and verb, a piece for each structure."""
+def draw_structures(
+    title: str, lines: dict[str, dict[str, float]], end: float | None = None
+) -> Any:
+    """A bar for each allocator and verb, a piece for each structure; shown up to `end` lines."""
     found = structures(lines)
     names = [name for name in found if name != "row"]
     plot = figure(
@@ -157,6 +176,8 @@ def draw_structures(title: str, lines: dict[str, dict[str, float]]) -> Any:
         names, y="row", height=0.7, color=colours(names), source=ColumnDataSource(found)
     )
     plot.x_range.start = 0
+    if end is not None:
+        plot.x_range.end = end
     _finish(
         plot, [LegendItem(label=n, renderers=[bar]) for n, bar in zip(names, bars, strict=True)]
     )

@@ -1,23 +1,28 @@
 """Linux's buddy by hand: small cases whose answers follow from mm/page_alloc.c."""
 
+import random
+
 import numpy as np
 import pytest
 
 from potadlab.core import interface
 from potadlab.core.allocators import ALLOCATORS
-from potadlab.core.layout import NONE, PUT_OFF, Outcome
+from potadlab.core.layout import NONE, OP, PUT_OFF, Outcome
 from potadlab.core.linux import lists, memdesc, percpu
 from potadlab.core.linux.pages import CACHED, TAIL_MAPPING
 from potadlab.core.linux.state import (
     ALL_MARKS,
+    HIGHATOMIC,
     MOVABLE,
     NO_MARKS,
     ONLINE,
     PCP_LISTS,
     RECLAIMABLE,
     UNMOVABLE,
+    boost_marks,
     type_of,
 )
+from potadlab.grouping import groups_of
 from potadlab.kinds import KIND, facts
 
 ANON, SLAB, PTDESC = KIND["anon"], KIND["slab"], KIND["ptdesc"]
@@ -426,6 +431,189 @@ def test_a_large_request_needs_a_large_block_above_the_mark():
     assert state.zones[0]["free"] >= 1024, "one is left for those who may go below"
 
 
+# ---- reserves and boosts --------------------------------------------------------------------
+
+ATOMIC = 1 + HIGHATOMIC  # the group of a request that must not wait
+
+
+def short(**options):
+    """128 pageblocks, in use up to the min watermark: 3276 granules, 5 %, are free at the end."""
+    state = made(1 << 16, **TYPED | {"watermarks": ALL_MARKS} | options)
+    for order in (8, 0):
+        while ask(state, order) != NONE:
+            pass
+    return state
+
+
+def reserved(state):
+    """Pageblocks of the type, and the count that the zone keeps of their granules."""
+    types = [int(type_of(state, block << 9)) for block in range(1 << 7)]
+    return types.count(HIGHATOMIC), int(state.zones[0]["reserved"])
+
+
+def test_a_request_that_must_not_wait_goes_below_min_and_its_pageblock_is_kept():
+    """min 3276 (5 %), of which ALLOC_MIN_RESERVE leaves a half and ALLOC_NON_BLOCK 3/4 of that."""
+    state = short()
+    least = int(state.zones[0]["min"])
+    assert least == 65536 // 20 == state.zones[0]["free"]
+    assert ask(state, 1) == NONE, "an ordinary request"
+    first = ask(state, 1, group=ATOMIC)
+    assert first == 122 * 512, "from a pageblock of its own: what is free begins at 62260"
+    assert reserved(state) == (1, 512)
+    assert type_of(state, first) == HIGHATOMIC
+    assert ask(state, 0, group=ATOMIC) == NONE, "a single page is none of high order"
+    interface.check(state)
+    served = 2
+    while ask(state, 1, group=ATOMIC) != NONE:
+        served += 2
+    half = least - least // 2
+    mark = half - half // 4
+    assert least - served - 1 <= mark < least - served + 1, "the next one would not be above it"
+    assert reserved(state) == (2, 1024), "1 % of 65536 granules: 655, in whole pageblocks"
+    interface.check(state)
+
+
+def test_what_is_reserved_is_no_fallback_and_counts_for_no_other():
+    state = short()
+    ask(state, 1, group=ATOMIC)
+    kept = int(state.zones[0]["highatomic"])
+    assert kept > 0
+    state.zones[0]["min"] = 0
+    taken = {ask(state, 0, PTDESC) for _ in range(int(state.zones[0]["free"]) - kept)}
+    assert NONE not in taken
+    assert {int(type_of(state, granule)) for granule in taken} <= {UNMOVABLE, MOVABLE}
+    assert reserved(state) == (1, 512)
+    assert ask(state, 3, group=ATOMIC) != NONE, "it is there for the next one"
+
+
+def test_reserves_are_given_up_before_anything_is_refused():
+    state = short()
+    ask(state, 1, group=ATOMIC)
+    state = state._replace(watermarks=NO_MARKS)
+    served = 0
+    while ask(state, 0, PTDESC) != NONE:
+        served += 1
+    assert state.zones[0]["free"] == 0
+    assert reserved(state) == (0, 0)
+    interface.check(state)
+
+
+def test_two_reserved_pageblocks_that_merged_are_given_up_one_by_one():
+    state = made(1 << 16, **TYPED | {"watermarks": NO_MARKS})
+    taken = [ask(state, 9) for _ in range(128)]
+    for block in (0, 1):
+        state.types[taken[block] >> 9] = HIGHATOMIC ^ MOVABLE
+        interface.release(state, taken[block], 0)
+    state.zones[0]["reserved"] = 1024
+    assert blocks(state, 10, HIGHATOMIC) == [0]
+    assert ask(state, 9) == 0
+    assert reserved(state) == (1, 512)
+    assert blocks(state, 9, HIGHATOMIC) == [512]
+    interface.check(state)
+
+
+def test_without_reserves_it_is_an_ordinary_request():
+    state = short(highatomic=0)
+    assert ask(state, 1, group=ATOMIC) == NONE
+    state = made(1 << 16, **TYPED)
+    assert type_of(state, ask(state, 1, group=ATOMIC)) == UNMOVABLE, "and the kernel's own"
+
+
+def test_nothing_is_reserved_above_the_low_watermark_nor_in_a_small_zone():
+    state = made(1 << 16, **TYPED | {"watermarks": ALL_MARKS})
+    assert ask(state, 1, group=ATOMIC) != NONE
+    assert reserved(state) == (0, 0)
+    small = made(1 << 14, **TYPED | {"watermarks": ALL_MARKS})
+    while ask(small, 0) != NONE:
+        pass
+    assert ask(small, 1, group=ATOMIC) != NONE
+    assert small.zones[0]["reserved"] == 0, "1 % is less than a pageblock"
+
+
+def test_a_claim_of_less_than_a_pageblock_boosts_the_marks():
+    """By 512 granules each time, up to 150 % of high; a drain, as kswapd, takes it back."""
+    state = made(8192, **TYPED | {"boost": 1})
+    for _ in range(8192 - 256):
+        ask(state, 0)
+    own = state.zones[0]
+    before = own[["min", "low", "high"]].tolist()
+    assert before == (409, 511, 613)  # 5 % of 8192; a quarter more for each
+    ask(state, 0, PTDESC)
+    assert own["boost"] == 512
+    assert own[["min", "low", "high"]].tolist() == (921, 1023, 613)
+    for kind in (SLAB, PTDESC, SLAB):
+        ask(state, 7, kind)
+    assert own["boost"] == 613 * 3 // 2
+    interface.drain(state)
+    assert own["boost"] == 0
+    assert own[["min", "low", "high"]].tolist() == before
+
+
+def test_boosts_are_off_unless_asked_for_and_in_a_small_zone():
+    for size, options in ((8192, {}), (2047, {"boost": 1})):
+        state = made(size, **TYPED | options)
+        for _ in range(size - 256):
+            ask(state, 0)
+        ask(state, 0, PTDESC)
+        assert state.zones[0]["boost"] == 0
+
+
+def test_a_boost_sends_to_the_next_zone_but_a_single_page_ignores_it_at_min():
+    options = TYPED | {"watermarks": ALL_MARKS, "boost": 1}
+    state = made(0, zones=[(8192, 16384), (0, 8192)], **options)
+    interface.add(state, 0, 16384)
+    ask(state, 0)
+    own, other = state.zones
+    boost_marks(state, 0)
+    own["low"] = own["free"] + 1
+    assert ask(state, 0) < 8192, "below low here"
+    other["low"] = other["free"] + 1
+    own["min"] = own["free"] + own["boost"] - 1
+    other["min"] = other["free"] + 1
+    assert ask(state, 1) == NONE
+    assert ask(state, 0) >= 8192
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reserves_and_boosts_keep_every_invariant(seed):
+    """Two zones of 100 pageblocks of 64, nearly full, all sorts of requests; every block apart."""
+    dice, half = random.Random(seed), 100 * 64
+    options = {"page": 9, "pcp": 2 * (seed % 2), "boost": 1, "watermarks": 1 + seed // 2}
+    state = made(0, zones=[(half, 2 * half), (0, half)], **options)
+    interface.add(state, 0, 2 * half)
+    live, used, most = [], set(), 0
+    for turn in range(4000):
+        if turn % 500 == 499:
+            interface.check(state)
+            interface.drain(state)
+        group, order = dice.choice([0, 1, 2, 3, ATOMIC, ATOMIC]), dice.choice([0, 0, 1, 2, 3, 4])
+        found = ask(state, order, dice.choice([ANON, SLAB, PTDESC]), turn % 2, group)
+        own = set(range(found, found + (1 << order))) if found != NONE else set()
+        assert not own & used
+        used |= own
+        if own:
+            live.append(found)
+        while live and (found == NONE or len(used) > 2 * half - 600):
+            gone = live.pop(dice.randrange(len(live)))
+            used -= set(range(gone, gone + (1 << interface.release(state, gone, turn % 2))))
+            found = 0
+        most = max(most, int(state.zones["reserved"].sum()))
+    assert most > 0
+    interface.check(state)
+    for granule in live:
+        interface.release(state, granule, 0)
+    interface.check(state)
+
+
+def test_a_type_tells_what_must_not_wait():
+    """Linux's HighAtomic; to an allocator without reserves it is the kernel's own."""
+    ops = np.zeros(4, OP)
+    ops["migratetype"] = 0, 1, HIGHATOMIC, 255
+    ops["kind"] = SLAB
+    assert groups_of(ops, "linux", 0).tolist() == [1, 2, ATOMIC, 1]
+    assert groups_of(ops, "migratetype", 0).tolist() == [1, 2, 1, 1]
+
+
 def test_failed_memory_in_a_per_cpu_list_leaves_service():
     state = made(64, migratetypes=0)
     page = ask(state, 0)
@@ -445,7 +633,7 @@ def described(**options):
 
 def test_each_page_has_a_word_and_the_block_a_record():
     state = described()
-    words, arena = state.pages.frames, state.pages.arenas[ANON]
+    words, arena = state.pages.words, state.pages.arenas[ANON]
     first, second = ask(state, 2), ask(state, 1)
     assert arena["words"] * 8 == 80, "a folio"
     assert arena["live"] == 2

@@ -11,10 +11,10 @@ from made import allocate, at, blocks_of, ops_of, release, split
 
 from potadlab.core import bits, meter, metered
 from potadlab.core._jit import DISABLED, kernel
-from potadlab.core.allocators import ALLOCATORS
+from potadlab.core.allocators import ALLOCATORS, choose
 from potadlab.core.layout import EVENT, MOVE, NONE, Outcome, Verb
 from potadlab.core.lookups import LOOKUPS, READ_ONLY
-from potadlab.core.meter import COST, Guard, metering
+from potadlab.core.meter import COST, Guard, Part, metering
 from potadlab.core.replay import begin, replay
 from potadlab.kinds import facts
 
@@ -183,6 +183,9 @@ def test_it_says_where_it_cannot_be_had():
 BYTES = {"one": 200, "two": 64, "three": 1000}  # neither whole lines nor whole pages
 GUARDS = {"one": Guard.NEVER, "two": Guard.ALWAYS, "three": Guard.WRITTEN}
 WAYS, SETS = 2, 4
+# "one" has a row of 8 bytes for each granule, "three" one of 40: a line is the row's that starts it
+PARTS = {"one": Part.WORD, "two": Part.LOOKUP, "three": Part.PAGE}
+ROWS = {"one": 8, "two": 1, "three": 40}
 
 access = st.tuples(
     st.sampled_from([*BYTES, "elsewhere"]),
@@ -191,7 +194,8 @@ access = st.tuples(
     st.booleans(),
 )
 cpus = st.sampled_from([0, 1, 2, 64])  # few, or none comes back to a line; 64 shares with 0
-logs = st.lists(st.tuples(cpus, st.lists(access, max_size=12)), max_size=12)
+owned = st.tuples(st.integers(0, 24), st.integers(0, 9))  # first granule of the block, granules
+logs = st.lists(st.tuples(cpus, owned, st.lists(access, max_size=12)), max_size=12)
 
 
 class SlowMeter:
@@ -204,7 +208,17 @@ class SlowMeter:
         names = list(BYTES)
         self.first = {name: sum(pages[n] for n in names[:i]) for i, name in enumerate(names)}
 
-    def cost(self, cpu, accesses):
+    def part(self, line, start, end):
+        name = max((n for n in self.first if self.first[n] <= line), key=self.first.get)
+        if PARTS[name] < Part.PAGE:
+            return PARTS[name]
+        per_line = max(64 // ROWS[name], 1)
+        at = (line - self.first[name]) * per_line
+        if not set(range(at, at + per_line)) & set(range(start, end)):
+            return Part.ALLOCATOR
+        return Part.DESCRIPTOR if name == "three" and at <= start else Part.LOOKUP
+
+    def cost(self, cpu, block, accesses):
         held = [i for i, each in enumerate(accesses) if self.guarded(*each)]
         lines, written, locked = {}, set(), set()
         for i, (name, start, size, writes) in enumerate(accesses):
@@ -219,7 +233,9 @@ class SlowMeter:
                     locked.add(line)
         misses = sum(self.misses(line) for line in lines)
         transfers = sum(self.transfers(line, cpu % 64, line in written) for line in lines)
-        return len(lines), len(written), misses, transfers, len(locked), bool(held), 0
+        parts = [self.part(line, block[0], sum(block)) for line in lines]
+        said = parts.count(Part.DESCRIPTOR), parts.count(Part.LOOKUP)
+        return len(lines), len(written), misses, transfers, len(locked), *said, bool(held), 0
 
     def guarded(self, name, start, size, writes):
         if name == "elsewhere" or start >= BYTES[name]:
@@ -247,7 +263,8 @@ class SlowMeter:
 
 def memory():
     """Arrays with room around them, so that no address past one is in another."""
-    return {name: np.zeros(4096, np.uint8)[1024 : 1024 + size] for name, size in BYTES.items()}
+    room = {name: np.zeros(4096, np.uint8)[1024 : 1024 + size] for name, size in BYTES.items()}
+    return {name: each.view(f"V{ROWS[name]}") for name, each in room.items()}
 
 
 @given(logs)
@@ -255,15 +272,15 @@ def test_costs_are_those_of_a_slow_model(ops):
     arrays, slow = memory(), SlowMeter()
     elsewhere = np.zeros(2048, np.uint8)
     with metered.BUSY:
-        counted = meter.new(arrays, GUARDS, cache_bytes=WAYS * SETS * 64, ways=WAYS)
-        for cpu, accesses in ops:
+        counted = meter.new(arrays, GUARDS, WAYS * SETS * 64, WAYS, PARTS)
+        for cpu, block, accesses in ops:
             for i, (name, start, size, writes) in enumerate(accesses):
                 address = arrays.get(name, elsewhere).ctypes.data + start
                 metered.LOG[i] = address, -size if writes else size
             metered.LOGGED[0] = len(accesses)
             cost = np.zeros(1, COST)
-            meter.settle(counted, 0, cpu, cost[0])
-            assert cost[0].tolist() == slow.cost(cpu, accesses)
+            meter.settle_block(counted, 0, cpu, block[0], sum(block), cost[0])
+            assert cost[0].tolist() == slow.cost(cpu, block, accesses)
 
 
 @pytest.mark.parametrize("logged", [0, 3, 4, 5, 1000])
@@ -311,7 +328,8 @@ def replayed(name, watch):
         replay(state, OPS, *rest)
         return events, None
     allocator = ALLOCATORS[name]
-    with metering(state, allocator.guards, left_out=allocator.uncounted) as now:
+    more = {"left_out": allocator.uncounted, "parts": allocator.parts}
+    with metering(state, allocator.guards, **more) as now:
         costs = np.zeros(len(OPS), COST)
         replay(now.state, OPS, *rest, run=now.runner(costs))
     return events, costs
@@ -330,6 +348,10 @@ def test_every_allocator_does_the_same_under_a_meter(name):
     assert np.all(costs["written"] <= costs["lines"])
     assert costs["lines"][-1] == 0  # its block was never there, so the allocator was not asked
     assert not costs["cut"].any()
+    assert np.all(costs["descriptor"] + costs["lookup"] <= costs["lines"])
+    done &= OPS["verb"] <= Verb.RELEASE
+    said = costs["descriptor"][done] + costs["lookup"][done]
+    assert np.all(said > 0) or not ALLOCATORS[name].parts
 
 
 @pytest.mark.parametrize("name", ALLOCATORS)
@@ -339,6 +361,42 @@ def test_what_is_guarded_and_left_out_is_there(name):
     assert set(allocator.uncounted) <= set(arrays)
     assert set(allocator.guards) <= set(arrays) | {array.partition(".")[0] for array in arrays}
     assert not allocator.cpus or allocator.cpus in allocator.options
+    if "descriptor" in allocator.options:
+        arrays |= meter.arrays_of(allocator.new(ZONES, facts(), descriptor="memdesc"))
+    named = set(arrays) | {array.partition(".")[0] for array in arrays}
+    assert set(allocator.parts) <= named
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("spec", "allocated", "released"),
+    [  # descriptor and lookup of a block of 16 pages, in core lists alone
+        # the first struct page, and 15 tails
+        ("buddy:pcp=off,migratetypes=off", (1, 15), (1, 15)),
+        ("buddy:pcp=off,migratetypes=off,tails=off", (1, 0), (1, 0)),
+        # its record and the arena's head; 16 words of 8 bytes, from a line's beginning
+        ("buddy:descriptor=memdesc,pcp=off,migratetypes=off", (2, 2), (2, 2)),
+    ],
+)
+def test_a_page_is_descriptor_and_lookup_of_its_own_block_only(spec, allocated, released):
+    """Four blocks that need a split each: the buddies' pages are the allocator's."""
+    picked = choose(spec)
+    state = picked.new(np.array([(0, 4096)]), facts())
+    ops = ops_of(
+        *(allocate(handle, 4, kind=4) for handle in range(4)), release(1, 4), release(2, 4)
+    )
+    where, events = np.full(8, NONE), np.zeros(len(ops), EVENT)
+    begin(state, np.array([(0, 4096)]), START[:0], where)
+    rest = (np.zeros(len(ops), np.uint8), where, events, np.zeros(0, MOVE), np.zeros((0, 2), int))
+    more = {"left_out": picked.allocator.uncounted, "parts": picked.allocator.parts}
+    with metering(state, picked.allocator.guards, **more) as now:
+        costs = np.zeros(len(ops), COST)
+        replay(now.state, ops, *rest, np.array([(0, 4096)]), run=now.runner(costs))
+    assert costs[["descriptor", "lookup"]][:4].tolist() == [allocated] * 4
+    assert costs[["descriptor", "lookup"]][4:].tolist() == [released] * 2
+    others = costs["lines"] - costs["descriptor"] - costs["lookup"]
+    assert np.all(others >= 1)
+    assert others[0] > others[3] == others[1], "the first splits 4 MiB: a page for each half"
 
 
 @compiled

@@ -16,7 +16,7 @@ from ..linux import memdesc
 from ..linux.pages import FRAME
 from ..linux.state import ALL_MARKS, NO_MARKS, ORDER_MAX, ZONE_MARKS
 from ..lookups.heads import lookup_bytes
-from ..meter import Guard
+from ..meter import Guard, Part
 from . import buddy, llfree, null, potad, recorded
 
 GROUPS_MAX = 64  # of the grouping by kind; further kinds share the last
@@ -41,6 +41,9 @@ class Allocator:
     # which arrays the lock of a zone guards; one not named: whenever it is written
     guards: Mapping[str, Guard] = field(default_factory=dict)
     uncounted: tuple[str, ...] = ()  # arrays of the model's own, which what it models has not
+    parts: Mapping[str, Part] = field(
+        default_factory=dict
+    )  # what arrays are for; else what is free
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Chosen:
     @property
     def grouping(self) -> str:
         """By what ops are told whom to lie beside (`potadlab/grouping.py`)."""
-        told = "migratetype" if self.words.get("migratetypes") == "on" else "none"
+        told = "linux" if self.words.get("migratetypes") == "on" else "none"
         return self.words.get("groups", told)
 
     def new(self, zones: np.ndarray, kinds: np.ndarray, **more: Any) -> Any:
@@ -137,6 +140,17 @@ _POTAD_GUARDS = {
 _BUDDY_GUARDS = dict.fromkeys(("pages", "pcps", "pcp_lists"), Guard.NEVER)
 # what Linux has not: types told from the start, tables of kinds
 _BUDDY_UNCOUNTED = ("votes", "counts", "kind_types", "pages.kind_movable")
+# an entry leads to kind, order and owner; a record is what the kind needs besides
+_POTAD_PARTS = {
+    **dict.fromkeys(("heads.arenas", "heads.records", "heads.freed"), Part.DESCRIPTOR),
+    **dict.fromkeys(("heads.bodies", "heads.slabs", "heads.magazines"), Part.DESCRIPTOR),
+    "heads": Part.LOOKUP,
+}
+_BUDDY_PARTS = {
+    "pages.frames": Part.PAGE,
+    "pages.words": Part.WORD,
+    **dict.fromkeys(("pages.arenas", "pages.records"), Part.DESCRIPTOR),
+}
 _LOCK_FREE = dict.fromkeys(llfree.LlfreeState._fields[:6], Guard.NEVER)  # all its arrays
 
 _BUDDY = {
@@ -146,6 +160,8 @@ _BUDDY = {
     "watermarks": {"zones": ZONE_MARKS, "on": ALL_MARKS, "off": NO_MARKS},
     "max_order": {str(order): order for order in (10, *range(10), 11, 12, 13)},
     "descriptor": {"page": "page", "memdesc": "memdesc"},
+    "highatomic": {"on": 1, "off": 0},
+    "boost": {"off": 0, "on": 1},
     "page": {"4KiB": 12, "16KiB": 14, "64KiB": 16, "8KiB": 13, "512B": 9},
 }
 _AREAS = {f"{mib}MiB": mib << 20 for mib in (256, 2, 4, 8, 16, 32, 64, 128, 512)} | {
@@ -167,6 +183,7 @@ ALLOCATORS = {
         claim_refused="given up: not as many free chunks in a row, down to the alignment",
         cpus="caches",
         guards=_POTAD_GUARDS,
+        parts=_POTAD_PARTS,
     ),
     "buddy": Allocator(
         buddy.new,
@@ -178,6 +195,7 @@ ALLOCATORS = {
         cpus="pcp",
         guards=_BUDDY_GUARDS,
         uncounted=_BUDDY_UNCOUNTED,
+        parts=_BUDDY_PARTS,
     ),
     "cma": Allocator(
         buddy.new,
@@ -196,6 +214,7 @@ ALLOCATORS = {
         cpus="pcp",
         guards=_BUDDY_GUARDS,
         uncounted=_BUDDY_UNCOUNTED,
+        parts=_BUDDY_PARTS,
     ),
     "llfree": Allocator(
         llfree.new,
@@ -211,6 +230,7 @@ ALLOCATORS = {
         claim_untried="not tried: LLFree gives one block, a power of two of at most 4 MiB",
         cpus="cpus",
         guards=_LOCK_FREE,
+        parts={"frames": Part.PAGE},
     ),
     "recorded": Allocator(
         recorded.new,
@@ -220,6 +240,7 @@ ALLOCATORS = {
         needs_record=True,
         claim_untried="a record cannot answer a claim",
         guards=_POTAD_GUARDS,
+        parts=_POTAD_PARTS,
     ),
 }
 USUAL = ("potad", "buddy", "recorded")  # where nobody names any, with those registered

@@ -11,7 +11,10 @@ at first, as for ZONE_NORMAL above ZONE_DMA32.  Nobody reclaims: below the low w
 zone is tried, then the min watermark, and then (unless told to refuse) what is left is given.
 Per-CPU lists are drained before anything is refused, and when a page in them fails, where Linux
 gives up on that page.  The types of pageblocks at a warm start are inferred from what lives in
-them, and free lists are in order of address, where a real machine's are shuffled by use.  CPUs are
+them, and free lists are in order of address, where a real machine's are shuffled by use.  Reserves
+for requests that must not wait (`linux/highatomic.py`) need a caller that tells such: of recorded
+traces none does, and the recorded machines had none.  Boosted watermarks are lowered by a drain,
+which stands for kswapd's run; as nobody else lowers them, they are off unless asked for.  CPUs are
 counted as they show up.  The order of a live block is kept at its head, where Linux keeps it for
 compound pages only and otherwise trusts the caller.  A live page that fails leaves service at
 release whatever the order (free_pages_prepare: order 0 only).  A pin is a count of its own, and a
@@ -25,12 +28,13 @@ from .. import interface
 from .._jit import inlined, kernel
 from ..bits import align_down, largest_order, trailing_zeros
 from ..layout import NONE, PUT_OFF, Outcome
-from ..linux import cma, lists, memdesc, pages, percpu
+from ..linux import cma, highatomic, lists, memdesc, pages, percpu
 from ..linux.memdesc import Memdescs
 from ..linux.pages import CACHED, FREE, LIVE, NO_HEAD, StructPages
 from ..linux.state import (
     ALL_MARKS,
     CMA,
+    HIGHATOMIC,
     ISOLATE,
     MOVABLE,
     NO_MARKS,
@@ -45,6 +49,7 @@ from ..linux.state import (
     UNMOVABLE,
     ZONE_MARKS,
     BuddyState,
+    lower_marks,
     measure_zones,
     type_of,
     wanted_type,
@@ -67,12 +72,15 @@ def new(
     descriptor: str = "page",
     area: int = 0,
     bit_order: int = 0,
+    highatomic: int = 1,
+    boost: int = 0,
 ) -> BuddyState:
     """An allocator over `zones` (i8[n, 2], granules, in order of trial) with nothing in service.
 
     pcp: how many CPUs have lists of their own; page: log2 of a granule's bytes; descriptor: "page"
     (struct page) or "memdesc", which has no tails to write; area: bytes of a CMA area, whole
-    pageblocks of it, each bit of its bitmap for 2**bit_order granules.
+    pageblocks of it, each bit of its bitmap for 2**bit_order granules; highatomic: pageblocks are
+    reserved for what must not wait; boost: claims of less than a pageblock boost the watermarks.
     """
     granules = int(zones.max()) + 1
     told: StructPages | Memdescs
@@ -81,8 +89,9 @@ def new(
     else:
         told = pages.new(granules, kinds, tails)
     return new_state(
-        zones, kinds, pcp, told, migratetypes, watermarks, max_order, page, area, bit_order
-    )
+        zones, kinds, pcp, told, migratetypes, watermarks, max_order, page, area, bit_order,
+        highatomic, boost,
+    )  # fmt: skip
 
 
 # ---- the start ------------------------------------------------------------------------------
@@ -165,18 +174,24 @@ def _infer_types(state):
 def allocate(state: BuddyState, order, kind, owner, granule, cpu, group):
     if cpu >= state.counts[ONLINE]:
         _bring_online(state, cpu)
-    found = _take(state, order, wanted_type(state, kind, group), cpu)
+    atomic = order > 0 and group == 1 + HIGHATOMIC and state.highatomic != 0
+    atomic = atomic and state.watermarks != NO_MARKS
+    found = _take(state, order, wanted_type(state, kind, group), cpu, atomic)
     if found != NONE:
         pages.describe(state.pages, found, order, kind, owner)
     return found
 
 
 @inlined
-def _take(state, order, migratetype, cpu):
-    """get_page_from_freelist where its first zone serves at once, else all of it."""
+def _take(state, order, migratetype, cpu, atomic):
+    """get_page_from_freelist where its first zone serves at once, else all of it.
+
+    atomic: ALLOC_HIGHATOMIC, from the min watermark on.
+    """
     found = np.int64(NONE)
     zone = np.int64(0)
-    if order < state.orders and _above(state, zone, order, migratetype, state.zones[zone]["low"]):
+    mark = state.zones[zone]["low"]
+    if order < state.orders and _above(state, zone, order, migratetype, mark, False):
         if percpu.has_list(state, order):
             number = cpu % state.cpus
             pcp = state.pcps[number]
@@ -188,50 +203,62 @@ def _take(state, order, migratetype, cpu):
         elif state.area_granules == 0:
             found = lists.smallest(state, zone, order, migratetype)
     if found == NONE:
-        found = _take_anywhere(state, order, migratetype, cpu)
+        found = _take_anywhere(state, order, migratetype, cpu, atomic)
     return found
 
 
 @inlined
-def _above(state, zone, order, migratetype, mark):
+def _above(state, zone, order, migratetype, mark, atomic):
     """zone_watermark_fast: enough is free, and a block of this order or more is among it.
 
-    What is CMA's counts for movable requests only (ALLOC_CMA).
+    What is CMA's counts for movable requests only (ALLOC_CMA), what is reserved for atomic ones.
     """
     if state.watermarks == NO_MARKS:
         return True
     free = state.zones[zone]["free"]
     if state.area_granules > 0 and migratetype != MOVABLE:
         free -= state.zones[zone]["cma"]
+    if not atomic:
+        free -= state.zones[zone]["highatomic"]
     if free - (np.int64(1) << order) + 1 <= mark:
         return False
     if order == 0:
         return True
     for found in range(order, state.orders):
-        for other in range(CMA + 1 if migratetype == MOVABLE else PCP_TYPES):
+        for other in range(PCP_TYPES):
             if lists.list_of(state, zone, found, other)["first"] != NONE:
                 return True
+        if migratetype == MOVABLE and lists.list_of(state, zone, found, CMA)["first"] != NONE:
+            return True
+        if atomic and lists.list_of(state, zone, found, HIGHATOMIC)["first"] != NONE:
+            return True
     return False
 
 
 @kernel
-def _take_anywhere(state, order, migratetype, cpu):
-    """The passes over the zones: low watermark, min watermark, none; then drained, once more."""
+def _take_anywhere(state, order, migratetype, cpu, atomic):
+    """The passes over the zones: low watermark, min watermark, none; then what is held back.
+
+    That is per-CPU lists, and reserved pageblocks one after the other.
+    """
     if order >= state.orders:
         return np.int64(NONE)
     first = 2 if state.watermarks == NO_MARKS else 0
     last = 1 if state.watermarks == ALL_MARKS else 2
     for level in range(first, last + 1):
-        found = _take_above(state, order, migratetype, cpu, level)
+        found = _take_above(state, order, migratetype, cpu, level, atomic and level > 0)
         if found != NONE:
             return found
+    found = np.int64(NONE)
     if percpu.drain_all(state) > 0:
-        return _take_above(state, order, migratetype, cpu, last)
-    return np.int64(NONE)
+        found = _take_above(state, order, migratetype, cpu, last, atomic)
+    while found == NONE and highatomic.unreserve(state, migratetype):
+        found = _take_above(state, order, migratetype, cpu, last, atomic)
+    return found
 
 
 @kernel
-def _take_above(state, order, migratetype, cpu, level):
+def _take_above(state, order, migratetype, cpu, level, atomic):
     """One pass, level 0: above the low watermark, 1: min, 2: whatever is free.
 
     Where there are several zones, whole pageblocks are taken over before anything is stolen
@@ -242,21 +269,49 @@ def _take_above(state, order, migratetype, cpu, level):
             continue
         for zone in range(len(state.zones)):
             own = state.zones[zone]
-            mark = own["low"] if level == 0 else own["min"]
-            if level < 2 and not _above(state, zone, order, migratetype, mark):
+            mark = own["low"] if level == 0 else _min_mark(own, order, atomic)
+            if level < 2 and not _above(state, zone, order, migratetype, mark, atomic):
                 continue
-            found = _take_from(state, zone, order, migratetype, cpu, whole_blocks)
+            found = _take_from(state, zone, order, migratetype, cpu, whole_blocks, atomic)
             if found != NONE:
+                if atomic:
+                    highatomic.reserve(state, zone, found)
                 return found
     return np.int64(NONE)
 
 
+@inlined
+def _min_mark(own, order, atomic):
+    """The min watermark: single pages ignore its boost; ALLOC_MIN_RESERVE, ALLOC_NON_BLOCK."""
+    mark = own["min"] - own["reserve"]
+    if atomic:
+        mark -= mark // 2
+        mark -= mark // 4
+    elif order == 0:
+        mark -= own["boost"]
+    return mark + own["reserve"]
+
+
 @kernel
-def _take_from(state, zone, order, migratetype, cpu, whole_blocks):
-    """rmqueue: from the CPU's list, refilled if it is empty, or from the zone's."""
-    if not percpu.has_list(state, order):
+def _take_from(state, zone, order, migratetype, cpu, whole_blocks, atomic):
+    """rmqueue: from the CPU's list, refilled if it is empty, or from the zone's.
+
+    An atomic request takes what is reserved, but not before the CPU's list.
+    """
+    found = np.int64(NONE)
+    if percpu.has_list(state, order):
+        found = _take_cached(state, zone, order, migratetype, cpu, whole_blocks)
+    if found == NONE and atomic:
+        found = lists.smallest(state, zone, order, np.int64(HIGHATOMIC))
+    if found == NONE and not percpu.has_list(state, order):
         one = np.int64(1)
         return percpu.refill(state, zone, order, migratetype, whole_blocks, one, np.int64(NONE))
+    return found
+
+
+@kernel
+def _take_cached(state, zone, order, migratetype, cpu, whole_blocks):
+    """rmqueue_pcplist."""
     number = zone * state.cpus + cpu % state.cpus
     pcp = state.pcps[number]
     pcp["free_count"] >>= 1
@@ -325,6 +380,7 @@ def _give_but_poison(state, granule, order):
 @interface.drain.register
 @kernel
 def drain(state: BuddyState):
+    lower_marks(state)
     return percpu.drain_all(state)
 
 
@@ -435,7 +491,7 @@ def _move_out(state, start, end, moves):
             granule += 1
             continue
         order = pages.order_of(state.pages, granule)
-        to = _take(state, order, np.int64(MOVABLE), np.int64(0))
+        to = _take(state, order, np.int64(MOVABLE), np.int64(0), False)
         if to == NONE:
             return -1 - moved
         pages.move(state.pages, granule, to, order)
@@ -456,7 +512,7 @@ def migrate(state: BuddyState, granule):
         return np.int64(NONE), np.int64(Outcome.UNMOVABLE)
     if state.counts[ONLINE] == 0:
         _bring_online(state, np.int64(0))
-    to = _take(state, order, np.int64(MOVABLE), np.int64(0))
+    to = _take(state, order, np.int64(MOVABLE), np.int64(0), False)
     if to == NONE:
         return np.int64(NONE), np.int64(Outcome.REFUSED)
     pages.move(state.pages, granule, to, order)
@@ -520,7 +576,7 @@ def unpoison(state: BuddyState, granule):
 @kernel
 def check(state: BuddyState):
     for zone in range(len(state.zones)):
-        free, in_area = np.int64(0), np.int64(0)
+        free, in_area, kept = np.int64(0), np.int64(0), np.int64(0)
         for order in range(state.orders):
             for migratetype in range(TYPES):
                 here = lists.list_of(state, zone, order, migratetype)
@@ -528,8 +584,10 @@ def check(state: BuddyState):
                 assert blocks == 0 or migratetype != ISOLATE
                 free += blocks << order
                 in_area += blocks << order if migratetype == CMA else 0
+                kept += blocks << order if migratetype == HIGHATOMIC else 0
         assert free == state.zones[zone]["free"]
         assert in_area == state.zones[zone]["cma"]
+        assert kept == state.zones[zone]["highatomic"] <= state.zones[zone]["reserved"]
         for cpu in range(state.cpus):
             _check_pcp(state, zone, zone * state.cpus + cpu)
     _check_area(state)

@@ -64,27 +64,11 @@ def _best_window(state, zone, blocks):
 def _retype(state, start, granules):
     """Free pieces to the lists of CMA, pageblock by pageblock."""
     size, zone = np.int64(1) << state.block_order, zone_of(state, start)
-    _cut_free(state, zone, start)
-    _cut_free(state, zone, start + granules)
+    lists.cut_free(state, zone, start)
+    lists.cut_free(state, zone, start + granules)
     for block in range(start, start + granules, size):
-        _cut_free(state, zone, block)
+        lists.cut_free(state, zone, block)
         lists.move_block(state, zone, block, type_of(state, block), np.int64(CMA))
-
-
-@kernel
-def _cut_free(state, zone, granule):
-    """Split a free block larger than a pageblock that lies over or begins at `granule`."""
-    head = pages.head_of(state.pages, granule)
-    if head == NONE or pages.use_of(state.pages, head) != FREE:
-        return
-    order = pages.order_of(state.pages, head)
-    if order <= state.block_order:
-        return
-    migratetype = type_of(state, head)
-    lists.unlink(state, zone, head, order, migratetype)
-    part = np.int64(state.block_order)
-    for piece in range(head, head + (np.int64(1) << order), np.int64(1) << part):
-        lists.push_last(state, zone, piece, part, migratetype)
 
 
 # ---- the bitmap -----------------------------------------------------------------------------
@@ -178,7 +162,7 @@ def isolate(state, start, granules, before, after):
     """start_isolate_page_range, undo_isolate_page_range: retype all pageblocks that are touched."""
     zone, size = zone_of(state, start), np.int64(1) << state.block_order
     for block in range(align_down(start, state.block_order), start + granules, size):
-        _cut_free(state, zone, block)
+        lists.cut_free(state, zone, block)
         lists.move_block(state, zone, block, np.int64(before), np.int64(after))
 
 

@@ -2,8 +2,8 @@
 
 A whole pageblock is claimed where that pays, else a single block is stolen, and its pageblock
 stays polluted (`should_try_claim_block`, `find_suitable_fallback`, `__rmqueue_claim`,
-`__rmqueue_steal`).  The watermark boost that a claim below the pageblock's order brings only
-wakes kswapd, which is not here; nor are HIGHATOMIC reserves, as traces tell no such requests.
+`__rmqueue_steal`).  HIGHATOMIC's pageblocks are no fallback.  A claim below the pageblock's order
+boosts the watermarks, if told to.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..layout import NONE
 from . import pages
 from .lists import expand, list_of, move_block, smallest, unlink
 from .pages import FREE, LIVE
-from .state import MOVABLE, PCP_TYPES, RECLAIMABLE, UNMOVABLE, set_type
+from .state import MOVABLE, PCP_TYPES, RECLAIMABLE, UNMOVABLE, boost_marks, set_type
 
 
 @inlined
@@ -55,6 +55,7 @@ def claim_block(state, zone, order, migratetype, order_min):
             set_type(state, granule, np.int64(found), migratetype)
             expand(state, zone, granule, order, np.int64(found), migratetype)
             return granule
+        boost_marks(state, zone)
         start = align_down(granule, state.block_order)
         if _worth_it(state, zone, start, other, migratetype):
             move_block(state, zone, start, other, migratetype)

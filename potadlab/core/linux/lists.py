@@ -5,7 +5,7 @@ import numpy as np
 from .._jit import inlined, kernel
 from ..bits import align_down, buddy_of, largest_order
 from ..layout import NONE
-from . import pages
+from . import chain, pages
 from .pages import FREE
 from .state import PCP_TYPES, TYPES, count_free, set_type, type_of, zone_of
 
@@ -49,7 +49,8 @@ def expand(state, zone, granule, order, found, migratetype):
 def give(state, zone, granule, order, to_tail):
     """__free_one_page: merge with the buddy while it is free and of the same order.
 
-    From the pageblock's order up, blocks of unlike types merge unless one is CMA's or isolated;
+    From the pageblock's order up, blocks of unlike types merge unless one is CMA's, reserved or
+    isolated;
     the buddy's pageblocks take the type.  It goes to the tail if the buddy of what it would make
     is free (buddy_merge_likely), or if told to.
     """
@@ -92,44 +93,33 @@ def give_range(state, start, end, to_tail):
 
 @inlined
 def push(state, zone, granule, order, migratetype):
-    here = list_of(state, zone, order, migratetype)
-    first = here["first"]
-    pages.enlist(state.pages, granule, FREE, order, np.int64(NONE), first)
-    if first == NONE:
-        here["last"] = granule
-    else:
-        pages.set_prev(state.pages, first, granule)
-    here["first"] = granule
-    here["blocks"] += 1
+    chain.push(state.pages, list_of(state, zone, order, migratetype), granule, FREE, order)
 
 
 @inlined
 def push_last(state, zone, granule, order, migratetype):
-    here = list_of(state, zone, order, migratetype)
-    last = here["last"]
-    pages.enlist(state.pages, granule, FREE, order, last, np.int64(NONE))
-    if last == NONE:
-        here["first"] = granule
-    else:
-        pages.set_next(state.pages, last, granule)
-    here["last"] = granule
-    here["blocks"] += 1
+    chain.push_last(state.pages, list_of(state, zone, order, migratetype), granule, FREE, order)
 
 
 @inlined
 def unlink(state, zone, granule, order, migratetype):
-    here = list_of(state, zone, order, migratetype)
-    before, after = pages.prev_of(state.pages, granule), pages.next_of(state.pages, granule)
-    if before == NONE:
-        here["first"] = after
-    else:
-        pages.set_next(state.pages, before, after)
-    if after == NONE:
-        here["last"] = before
-    else:
-        pages.set_prev(state.pages, after, before)
-    pages.delist(state.pages, granule)
-    here["blocks"] -= 1
+    chain.unlink(state.pages, list_of(state, zone, order, migratetype), granule)
+
+
+@kernel
+def cut_free(state, zone, granule):
+    """Split a free block larger than a pageblock that lies over or begins at `granule`."""
+    head = pages.head_of(state.pages, granule)
+    if head == NONE or pages.use_of(state.pages, head) != FREE:
+        return
+    order = pages.order_of(state.pages, head)
+    if order <= state.block_order:
+        return
+    migratetype = type_of(state, head)
+    unlink(state, zone, head, order, migratetype)
+    part = np.int64(state.block_order)
+    for piece in range(head, head + (np.int64(1) << order), np.int64(1) << part):
+        push_last(state, zone, piece, part, migratetype)
 
 
 @kernel

@@ -45,7 +45,7 @@ _OWNER, _PINS = 0, 1  # words of a record; free: _OWNER is the next free record 
 
 @state
 class Memdescs(NamedTuple):
-    frames: np.ndarray  # u8[granule]  the words
+    words: np.ndarray  # u8[granule]
     kind_movable: np.ndarray  # u1[kind]
     arenas: np.ndarray  # ARENA[kind]
     records: np.ndarray  # i8[...]
@@ -78,13 +78,13 @@ def bytes_of(pages: Memdescs, granules: int) -> dict[str, int]:
 @page.use_of.register
 @inlined
 def _use_of(pages: Memdescs, granule):
-    return np.int64(pages.frames[granule] & _USE)
+    return np.int64(pages.words[granule] & _USE)
 
 
 @page.order_of.register
 @inlined
 def _order_of(pages: Memdescs, granule):
-    word = pages.frames[granule]
+    word = pages.words[granule]
     if word & _USE == LIVE:
         return np.int64(word >> _ORDER & np.uint64(63))
     return np.int64(word >> np.uint64(2) & np.uint64(15))
@@ -93,40 +93,40 @@ def _order_of(pages: Memdescs, granule):
 @page.next_of.register
 @inlined
 def _next_of(pages: Memdescs, granule):
-    return np.int64(pages.frames[granule] >> _NEXT & _LINK) - 1
+    return np.int64(pages.words[granule] >> _NEXT & _LINK) - 1
 
 
 @page.prev_of.register
 @inlined
 def _prev_of(pages: Memdescs, granule):
-    return np.int64(pages.frames[granule] >> _PREV & _LINK) - 1
+    return np.int64(pages.words[granule] >> _PREV & _LINK) - 1
 
 
 @page.set_next.register
 @inlined
 def _set_next(pages: Memdescs, granule, after):
-    rest = pages.frames[granule] & ~(_LINK << _NEXT)
-    pages.frames[granule] = rest | np.uint64(after + 1) << _NEXT
+    rest = pages.words[granule] & ~(_LINK << _NEXT)
+    pages.words[granule] = rest | np.uint64(after + 1) << _NEXT
 
 
 @page.set_prev.register
 @inlined
 def _set_prev(pages: Memdescs, granule, before):
-    rest = pages.frames[granule] & ~(_LINK << _PREV)
-    pages.frames[granule] = rest | np.uint64(before + 1) << _PREV
+    rest = pages.words[granule] & ~(_LINK << _PREV)
+    pages.words[granule] = rest | np.uint64(before + 1) << _PREV
 
 
 @page.enlist.register
 @inlined
 def _enlist(pages: Memdescs, granule, use, order, before, after):
     word = np.uint64(use) | np.uint64(order) << np.uint64(2)
-    pages.frames[granule] = word | np.uint64(after + 1) << _NEXT | np.uint64(before + 1) << _PREV
+    pages.words[granule] = word | np.uint64(after + 1) << _NEXT | np.uint64(before + 1) << _PREV
 
 
 @page.delist.register
 @inlined
 def _delist(pages: Memdescs, granule):
-    pages.frames[granule] = _ZERO
+    pages.words[granule] = _ZERO
 
 
 # ---- live blocks ----------------------------------------------------------------------------
@@ -166,8 +166,8 @@ def _write(pages, granule, order, kind, record):
     """Each page's word, failed ones stay marked; the head's says use and order too."""
     word = np.uint64(kind) << _KIND | np.uint64(record) << _RECORD
     for each in range(granule, granule + (np.int64(1) << order)):
-        pages.frames[each] = pages.frames[each] & _POISONED | word
-    pages.frames[granule] |= np.uint64(LIVE) | np.uint64(order) << _ORDER
+        pages.words[each] = pages.words[each] & _POISONED | word
+    pages.words[granule] |= np.uint64(LIVE) | np.uint64(order) << _ORDER
 
 
 @page.describe.register
@@ -179,19 +179,19 @@ def _describe(pages: Memdescs, granule, order, kind, owner):
 @page.forget.register
 @inlined
 def _forget(pages: Memdescs, granule, order):
-    _drop_record(pages, pages.frames[granule])
+    _drop_record(pages, pages.words[granule])
     for each in range(granule, granule + (np.int64(1) << order)):
-        pages.frames[each] &= _POISONED
+        pages.words[each] &= _POISONED
 
 
 @page.move.register
 @kernel
 def _move(pages: Memdescs, granule, to, order):
     """The record stays, the words go with the pages."""
-    word = pages.frames[granule]
+    word = pages.words[granule]
     kind, record = np.int64(word >> _KIND & np.uint64(255)), np.int64(word >> _RECORD)
     for each in range(granule, granule + (np.int64(1) << order)):
-        pages.frames[each] &= _POISONED
+        pages.words[each] &= _POISONED
     _write(pages, to, order, kind, record)
 
 
@@ -199,7 +199,7 @@ def _move(pages: Memdescs, granule, to, order):
 @kernel
 def _cut(pages: Memdescs, granule, whole_order, order):
     """Each piece has a record of its own."""
-    word = pages.frames[granule]
+    word = pages.words[granule]
     kind, owner = np.int64(word >> _KIND & np.uint64(255)), np.int64(word >> _RECORD) - 1
     arena = pages.arenas[kind]
     if arena["words"] != 0:
@@ -212,43 +212,43 @@ def _cut(pages: Memdescs, granule, whole_order, order):
 @page.movable.register
 @inlined
 def _movable(pages: Memdescs, granule):
-    return pages.kind_movable[pages.frames[granule] >> _KIND & np.uint64(255)] != 0
+    return pages.kind_movable[pages.words[granule] >> _KIND & np.uint64(255)] != 0
 
 
 @page.poisoned.register
 @inlined
 def _poisoned(pages: Memdescs, granule):
-    word = pages.frames[granule]
+    word = pages.words[granule]
     return (word & _USE == NO_HEAD or word & _USE == LIVE) and word & _POISONED != 0
 
 
 @page.set_poisoned.register
 @inlined
 def _set_poisoned(pages: Memdescs, granule, value):
-    assert pages.frames[granule] & _USE != FREE
-    pages.frames[granule] &= ~_POISONED
+    assert pages.words[granule] & _USE != FREE
+    pages.words[granule] &= ~_POISONED
     if value != 0:
-        pages.frames[granule] |= _POISONED
+        pages.words[granule] |= _POISONED
 
 
 @page.released.register
 @inlined
 def _released(pages: Memdescs, granule):
-    return pages.frames[granule] & _RELEASED != 0
+    return pages.words[granule] & _RELEASED != 0
 
 
 @page.set_released.register
 @inlined
 def _set_released(pages: Memdescs, granule, value):
-    pages.frames[granule] &= ~_RELEASED
+    pages.words[granule] &= ~_RELEASED
     if value != 0:
-        pages.frames[granule] |= _RELEASED
+        pages.words[granule] |= _RELEASED
 
 
 @inlined
 def _pins_at(pages, granule):
     """Index of the word that counts the pins of a live block, NONE if its kind has no record."""
-    word = pages.frames[granule]
+    word = pages.words[granule]
     arena = pages.arenas[word >> _KIND & np.uint64(255)]
     if arena["words"] == 0:
         return np.int64(NONE)

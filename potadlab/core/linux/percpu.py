@@ -11,7 +11,7 @@ import numpy as np
 
 from .._jit import inlined, kernel
 from ..layout import NONE
-from . import pages
+from . import chain
 from .fallback import claim_block, steal
 from .lists import give, smallest
 from .pages import CACHED
@@ -34,7 +34,7 @@ def has_list(state, order):
 
 @inlined
 def index_of(order, migratetype):
-    """order_to_pindex; CMA's pages lie among the movable ones."""
+    """order_to_pindex; CMA's and HIGHATOMIC's pages lie among the movable ones."""
     known = migratetype if migratetype < PCP_TYPES else np.int64(MOVABLE)
     if order > COSTLY_ORDER:
         return np.int64(PCP_TYPES * (COSTLY_ORDER + 1) + (known == MOVABLE))
@@ -53,14 +53,7 @@ def pop(state, at, pcp, order):
     here = state.pcp_lists[at]
     granule = np.int64(here["first"])
     if granule != NONE:
-        after = pages.next_of(state.pages, granule)
-        here["first"] = after
-        if after == NONE:
-            here["last"] = NONE
-        else:
-            pages.set_prev(state.pages, after, np.int64(NONE))
-        here["blocks"] -= 1
-        pages.delist(state.pages, granule)
+        chain.unlink(state.pages, here, granule)
         pcp["count"] -= np.int64(1) << order
     return granule
 
@@ -73,14 +66,7 @@ def push(state, zone, cpu, granule, order):
     pcp["alloc_factor"] >>= 1
     index = index_of(order, type_of(state, granule))
     here = state.pcp_lists[number * PCP_LISTS + index]
-    first = here["first"]
-    pages.enlist(state.pages, granule, CACHED, order, np.int64(NONE), first)
-    if first == NONE:
-        here["last"] = granule
-    else:
-        pages.set_prev(state.pages, first, granule)
-    here["first"] = granule
-    here["blocks"] += 1
+    chain.push(state.pages, here, granule, CACHED, order)
     pcp["count"] += np.int64(1) << order
     batch = state.zones[zone]["batch"]
     high_order = order > 0 and order <= COSTLY_ORDER
@@ -127,14 +113,7 @@ def give_back(state, zone, cpu, count, index):
         here, order = state.pcp_lists[number * PCP_LISTS + index], _order_at(state, index)
         while count > 0 and here["last"] != NONE:
             granule = np.int64(here["last"])
-            before = pages.prev_of(state.pages, granule)
-            here["last"] = before
-            if before == NONE:
-                here["first"] = NONE
-            else:
-                pages.set_next(state.pages, before, np.int64(NONE))
-            here["blocks"] -= 1
-            pages.delist(state.pages, granule)
+            chain.unlink(state.pages, here, granule)
             pcp["count"] -= np.int64(1) << order
             count -= np.int64(1) << order
             blocks += 1
@@ -199,7 +178,7 @@ def refill(state, zone, order, migratetype, whole_blocks, count, at):
             return granule
         if granule == NONE:
             return np.int64(done)
-        _append(state, at, granule, order)
+        chain.push_last(state.pages, state.pcp_lists[at], granule, CACHED, order)
     return np.int64(count)
 
 
@@ -215,16 +194,3 @@ def _balanced(state, zone, order):
         first, second = second, first
     granule = smallest(state, zone, order, first)
     return granule if granule != NONE else smallest(state, zone, order, second)
-
-
-@inlined
-def _append(state, at, granule, order):
-    here = state.pcp_lists[at]
-    last = here["last"]
-    pages.enlist(state.pages, granule, CACHED, order, last, np.int64(NONE))
-    if last == NONE:
-        here["first"] = granule
-    else:
-        pages.set_next(state.pages, last, granule)
-    here["last"] = granule
-    here["blocks"] += 1

@@ -11,25 +11,32 @@ from .memdesc import Memdescs
 from .pages import StructPages
 
 ORDER_MAX = 10  # MAX_PAGE_ORDER: 4 MiB of 4 KiB pages
-UNMOVABLE, MOVABLE, RECLAIMABLE, CMA, ISOLATE = 0, 1, 2, 3, 4  # Linux's HIGHATOMIC is not here
-TYPES = 5
+UNMOVABLE, MOVABLE, RECLAIMABLE, HIGHATOMIC, CMA, ISOLATE = range(6)
+TYPES = 6
 PCP_TYPES = 3  # MIGRATE_PCPTYPES: those that have per-CPU lists, and merge with one another
 NO_MARKS, ZONE_MARKS, ALL_MARKS = 0, 1, 2  # how far watermarks are kept
 
 ZONE = np.dtype(
-    [
+    [  # what every op reads is the first line
         ("start", "i8"),
         ("end", "i8"),
         ("free", "i8"),  # NR_FREE_PAGES: in the free lists; what per-CPU lists hold is not
         ("cma", "i8"),  # NR_FREE_CMA: how much of it is CMA's
-        ("managed", "i8"),  # granules in service
-        ("min", "i8"),  # watermarks, the zone's lowmem_reserve added
+        ("highatomic", "i8"),  # nr_free_highatomic: how much of it is reserved
+        ("min", "i8"),  # watermarks, the zone's lowmem_reserve and its boost added
         ("low", "i8"),
         ("batch", "i8"),  # of the per-CPU lists
         ("high_min", "i8"),
         ("high_max", "i8"),
+        ("managed", "i8"),  # granules in service
+        ("reserve", "i8"),  # lowmem_reserve
+        ("high", "i8"),  # the high watermark by itself
+        ("boost", "i8"),  # watermark_boost
+        ("reserved", "i8"),  # nr_reserved_highatomic
+        ("unused", "i8"),
     ]
 )
+assert ZONE.itemsize == 128
 LIST = np.dtype([("first", "i8"), ("last", "i8"), ("blocks", "i8")])
 PCP = np.dtype(
     [  # struct per_cpu_pages, of a zone and CPU
@@ -71,6 +78,8 @@ class BuddyState(NamedTuple):
     migratetypes: int  # 0: all is MOVABLE
     watermarks: int
     area_granules: int  # wanted for CMA; 0: no area
+    highatomic: int  # 0: no reserves
+    boost: int  # 0: claims do not boost watermarks
 
 
 PCP_LISTS = 14  # NR_PCP_LISTS: three types of orders 0 to 3, and two of the pageblock's order
@@ -90,6 +99,8 @@ def new(
     page_shift: int,
     area_bytes: int,
     bit_order: int,
+    highatomic: int,
+    boost: int,
 ) -> BuddyState:
     """A state over `zones` with nothing in service."""
     granules = int(zones.max()) + 1
@@ -113,6 +124,7 @@ def new(
         mapped(area_granules + 1, "u1"),
         kinds["migratetype"].copy(),
         cpus, order_max + 1, block_order, page_shift, migratetypes, watermarks, area_granules,
+        highatomic, boost,
     )  # fmt: skip
 
 
@@ -143,11 +155,14 @@ def set_type(state, granule, order, migratetype):
 
 @inlined
 def wanted_type(state, kind, group):
-    """Migratetype of a request: as it says (1 and up), else as its kind usually is."""
+    """Migratetype of a request: as it says (1 and up), else as its kind usually is.
+
+    1 + HIGHATOMIC: of order > 0 and must not wait, and so for the kernel's own use.
+    """
     if state.migratetypes == 0:
         return np.int64(MOVABLE)
     if group > 0:
-        return min(np.int64(group) - 1, np.int64(PCP_TYPES - 1))
+        return np.int64(group) - 1 if group <= PCP_TYPES else np.int64(UNMOVABLE)
     return np.int64(state.kind_types[kind])
 
 
@@ -171,7 +186,9 @@ def measure_zones(state):
         managed = np.int64(zone["managed"])
         lowest = smallest * managed // max(total, np.int64(1))
         low = lowest + max(lowest // 4, managed // 1000)
-        zone["min"], zone["low"] = lowest + above // 256, low + above // 256
+        zone["reserve"], zone["high"] = above // 256, 2 * low - lowest
+        marks = zone["reserve"] + zone["boost"]
+        zone["min"], zone["low"] = lowest + marks, low + marks
         above += managed
         batch = max(min(managed >> 10, np.int64(1 << 20 >> state.page_shift)) // 4, np.int64(1))
         power = np.int64(1)
@@ -205,3 +222,29 @@ def count_free(state, zone, granules, migratetype):
         state.zones[zone]["free"] += granules
         if migratetype == CMA:
             state.zones[zone]["cma"] += granules
+        elif migratetype == HIGHATOMIC:
+            state.zones[zone]["highatomic"] += granules
+
+
+@kernel
+def boost_marks(state, zone):
+    """boost_watermark: by a pageblock, up to 150 % of the high watermark; not in a small zone."""
+    own, size = state.zones[zone], np.int64(1) << state.block_order
+    if state.boost == 0 or own["managed"] < 4 * size or own["high"] == 0:
+        return
+    most = max(own["high"] * 3 // 2, size)
+    _move_marks(own, min(own["boost"] + size, most) - own["boost"])
+
+
+@kernel
+def lower_marks(state):
+    """What kswapd does when it has reclaimed enough: no mark is boosted any more."""
+    for zone in range(len(state.zones)):
+        _move_marks(state.zones[zone], -state.zones[zone]["boost"])
+
+
+@inlined
+def _move_marks(own, granules):
+    own["boost"] += granules
+    own["min"] += granules
+    own["low"] += granules
