@@ -251,7 +251,7 @@ def _answer(
 def _steps(event: np.void, granules: int, unit: int, moved: int) -> Iterator[Try]:
     """One chunk, two of half the size, ...; at last the window that was emptied."""
     largest, tried = (granules & -granules).bit_length() - 1, int(event["steps"])
-    done = event["outcome"] == Outcome.DONE
+    done = bool(event["outcome"] == Outcome.DONE)
     start = int(event["granule"]) * unit if done else None
     for place in range(tried):
         order, last = largest - place, done and moved == 0 and place == tried - 1
@@ -269,7 +269,7 @@ def _steps(event: np.void, granules: int, unit: int, moved: int) -> Iterator[Try
 def _ranges(run: Run, state: Any, granules: int, align_order: int, may_move: bool) -> Iterator[Try]:
     """The ranges that the search looked at, in its order, and why it went on."""
     event, unit = run.events[-1], run.case.space.granule_bytes
-    done, live = event["outcome"] == Outcome.DONE, run.live(len(run.case.ops) - 1)
+    done, live = bool(event["outcome"] == Outcome.DONE), run.live(len(run.case.ops) - 1)
     looked = _places(state, granules, align_order, int(event["granule"]) if done else NONE)
     for start, _ in zip(looked, range(int(event["steps"])), strict=False):
         if done and start == event["granule"]:
