@@ -26,18 +26,19 @@
 import ipywidgets
 
 import potadlab as pl
+from potadlab.dashboard.stage import Figures, bring_bokeh
 from potadlab.views import ageing_ram
 
+bring_bokeh()
 policies = ["potad", "potad:groups=migratetype", "buddy", "llfree"]
 load = {"read": 0.3, "huge": 0.3, "small": 0.1, "kernel": 0.3}  # more kernel objects than usual
-choose = ipywidgets.interact(
-    lambda percent: pl.lab.show(
-        ageing_ram.draw(
-            pl.age("128MiB", policies, seeds=3, unmovable=percent / 100, **load).ageing, "success"
-        )
-    ),
-    percent=ipywidgets.IntSlider(10, 0, 50, 5, description="unmovable, %", continuous_update=False),
-)
+age = lambda percent: pl.age("128MiB", policies, seeds=3, unmovable=percent / 100, **load)  # noqa: E731
+drawn = lambda percent: Figures(ageing_ram.draw(age(percent).ageing, "success"))  # noqa: E731
+
+percent = ipywidgets.IntSlider(10, 0, 50, 5, description="unmovable, %", continuous_update=False)
+figure = ipywidgets.VBox([drawn(percent.value)])
+percent.observe(lambda change: setattr(figure, "children", [drawn(change["new"])]), "value")
+ipywidgets.VBox([percent, figure])
 
 # %% [markdown]
 # Without grouping, a few objects spoil most regions of 2 MiB: `potad` and `llfree` fall at once.
@@ -45,6 +46,6 @@ choose = ipywidgets.interact(
 # 30 % it is a tenth behind. The same at each share, over the last five turnovers, with the cost:
 
 # %%
-for percent in (0, 10, 30):
-    print(f"{percent} % unmovable")
-    print(pl.age("128MiB", policies, seeds=3, unmovable=percent / 100, **load).table())
+for share in (0, 10, 30):
+    print(f"{share} % unmovable")
+    print(age(share).table())
