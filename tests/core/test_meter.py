@@ -374,8 +374,8 @@ def test_what_is_guarded_and_left_out_is_there(name):
         # the first struct page, and 15 tails
         ("buddy:pcp=off,migratetypes=off", (1, 15), (1, 15)),
         ("buddy:pcp=off,migratetypes=off,tails=off", (1, 0), (1, 0)),
-        # its record and the arena's head; 16 words of 8 bytes, from a line's beginning
-        ("buddy:descriptor=memdesc,pcp=off,migratetypes=off", (2, 2), (2, 2)),
+        # its record and the arena's row (bytes 160 to 199: two lines); 16 words of 8 bytes
+        ("buddy:descriptor=memdesc,pcp=off,migratetypes=off", (3, 2), (3, 2)),
     ],
 )
 def test_a_page_is_descriptor_and_lookup_of_its_own_block_only(spec, allocated, released):
