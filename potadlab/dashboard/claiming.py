@@ -251,7 +251,7 @@ class Claiming:
         board = self._board
         quiet, board._quiet = board._quiet, True
         menu.options = options
-        menu.value = value
+        menu.index = [one for _, one in options].index(value)  # a value of None shows nothing
         board._quiet = quiet
 
     def _offer_steps(self) -> None:

@@ -259,8 +259,8 @@ class Failing:
         kept, board = self.pick.value, self._board
         quiet, board._quiet = board._quiet, True
         self.pick.options = options
-        latest = options[0][1]
-        self.pick.value = kept if kept in [op for _, op in options] else latest
+        ops = [op for _, op in options]
+        self.pick.index = ops.index(kept) if kept in ops else 0  # a value of None shows nothing
         board._quiet = quiet
 
     def _failed_now(self) -> list[str]:
