@@ -213,7 +213,7 @@ def _part_of(array, line, start, end):
     if part < _PAGE:
         return part
     first = (line - array["line"]) * array["per_line"]
-    if first + array["per_line"] <= start or first >= end:
+    if max(first, start) >= min(first + array["per_line"], end):
         return np.int64(0)
     return np.int64(_DESCRIPTOR if part == _PAGE and first <= start else _LOOKUP)
 

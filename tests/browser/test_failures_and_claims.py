@@ -142,13 +142,13 @@ def test_memory_fails_softly_and_what_can_move_is_moved(page):
 
 def test_memory_fails_at_random_and_one_undo_takes_all_back(page):
     page.run("stage.go(100)")
-    page.page.get_by_label("what the rate is per").select_option(index=1)
-    page.run("stage.failing.rate.value = 5000.0")
+    page.run("stage.failing.unit.value = 'per 1e6 ops'; stage.failing.rate.value = 5000.0")
     before = page.python("stage.session.added")
     press(page, "Fail at random")
     page.until("not stage.busy and len(stage.session.failures()) > 5")
     many = page.python("len(stage.session.failures())") - 2
-    page.says(f"{many} failures at random (hard, 5000")
+    page.says(f"{many} ops were added")
+    assert f"{many} failures at random (hard, 5000 per 1e6 ops" in page.python("stage.log[0]")
     page.run("stage.go(stage.session.length)")
     page.until("stage.stage.settled")
     rows = page.page.locator(".potadlab-told tr").count() - 1
