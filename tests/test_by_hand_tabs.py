@@ -1,5 +1,7 @@
 """The tabs Failures and Claims without a browser: what is asked there becomes ops, and is told."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,9 @@ def trace():
 
 @pytest.fixture
 def board():
-    made = Dashboard(trace(), ["potad", "buddy"])
+    """Without an event loop, in a thread of its own: Playwright keeps a loop in the main one."""
+    with ThreadPoolExecutor(1) as thread:
+        made = thread.submit(Dashboard, trace(), ["potad", "buddy"]).result()
     yield made
     made.close()
 

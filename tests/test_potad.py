@@ -509,3 +509,18 @@ def test_what_a_refusal_drained_is_kept_for_the_replay():
         [potad.allocate("64KiB") for _ in range(2)]
     assert [int(op["verb"]) for op in potad.trace().ops][-1] == Verb.DRAIN
     potad.check()
+
+
+def test_chunks_of_an_emptied_window_go_back_one_by_one():
+    """Words below a free extent are not written when it is taken whole; its chunks are smaller."""
+    potad = pl.Potad(pl.Space.ram("1MiB"))
+    pages = [potad.allocate("4KiB", "anon") for _ in range(256)]
+    for page in pages[:128] + pages[129:]:
+        potad.release(page)
+    claim = potad.claim("640KiB", align="128KiB", migrate=True)
+    assert (claim.start, len(claim.moves), len(claim.chunks)) == (0, 1, 5)
+    potad.release(claim.chunks[0])
+    potad.check()
+    assert potad.allocate("128KiB", "anon").start == 0
+    others = {chunk.start for chunk in claim.chunks[1:]}
+    assert not others & {potad.allocate("128KiB", "anon").start for _ in range(2)}

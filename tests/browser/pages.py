@@ -73,7 +73,7 @@ class Page:
         return self.page.locator(".potadlab button", has_text=re.compile(f"^{re.escape(text)}$"))
 
     def press(self, text: str) -> None:
-        self.page.locator(".potadlab button:enabled", has_text=text).click()
+        self.page.locator(".potadlab button:enabled:visible", has_text=text).click()
 
     def map_point(self, name: str, across: float, down: float) -> tuple[float, float]:
         """Where on the screen a share of a map's frame lies."""

@@ -125,6 +125,7 @@ def claim(state: PotadState, granules, align_order, kind, owner, moves):
         start, moved = _empty_window(state, granules, align_order, moves)
         if start != NONE:
             order = largest_order(start, np.int64(1) << trailing_zeros(np.uint64(granules)))
+            _take_row(state, start, order, granules >> order)  # chunks go back one by one
     if start == NONE:
         return start, steps, order, moved
     if not blocks.ready_record(state, kind):
