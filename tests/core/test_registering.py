@@ -34,7 +34,7 @@ def fill(state, order, blocks):
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled():
-    """What a first call takes, once: kernels, for more granules than u4 holds too, modules, ours."""
+    """What a first call takes, once: kernels (also for granules beyond u4), modules, our own."""
     for space in (Space.ram("64MiB"), Space.ram("3TiB", 512)):
         fill(registered(space), 9, 4)
     resident_bytes()
