@@ -75,42 +75,41 @@ class Page:
     def press(self, text: str) -> None:
         self.page.locator(".potadlab button:enabled:visible", has_text=text).click()
 
+    def tab(self, title: str) -> None:
+        """Bring a tab of the dashboard to the front."""
+        self.page.get_by_role("tab", name=title, exact=True).click()
+
     def map_point(self, name: str, across: float, down: float) -> tuple[float, float]:
         """Where on the screen a share of a map's frame lies."""
-        return tuple(
-            self.page.evaluate(
-                """([name, across, down]) => {
-                  const found = [];
-                  const walk = (view) => {
-                    if (view.model.name === name) found.push(view);
-                    for (const child of view.children()) walk(child);
-                  };
-                  for (const root of Bokeh.index) walk(root);
-                  const { el, frame } = found[found.length - 1];
-                  const box = el.getBoundingClientRect();
-                  const { left, top, width, height } = frame.bbox;
-                  return [box.x + left + across * width, box.y + top + down * height];
-                }""",
-                [f"map {name}", across, down],
-            )
+        return self._in_figure(
+            f"map {name}", "left + across * width", "top + down * height", across, down
         )
 
     def point(self, figure: str, x: float, y: float) -> tuple[float, float]:
         """Where on the screen a point of a figure lies, given in its own units."""
+        return self._in_figure(
+            figure, "frame.x_scale.compute(across)", "frame.y_scale.compute(down)", x, y
+        )
+
+    def _in_figure(
+        self, figure: str, right: str, below: str, across: float, down: float
+    ) -> tuple[float, float]:
+        """A point of the newest figure of a name, by two JavaScript terms for its place in it."""
         return tuple(
             self.page.evaluate(
-                """([name, x, y]) => {
+                f"""([name, across, down]) => {{
                   const found = [];
-                  const walk = (view) => {
+                  const walk = (view) => {{
                     if (view.model.name === name) found.push(view);
                     for (const child of view.children()) walk(child);
-                  };
+                  }};
                   for (const root of Bokeh.index) walk(root);
-                  const { el, frame } = found[found.length - 1];
+                  const {{ el, frame }} = found[found.length - 1];
                   const box = el.getBoundingClientRect();
-                  return [box.x + frame.x_scale.compute(x), box.y + frame.y_scale.compute(y)];
-                }""",
-                [figure, x, y],
+                  const {{ left, top, width, height }} = frame.bbox;
+                  return [box.x + {right}, box.y + {below}];
+                }}""",
+                [figure, across, down],
             )
         )
 

@@ -27,10 +27,6 @@ def page(lab, browser):
     shown.page.close()
 
 
-def tab(page: Page, title: str) -> None:
-    page.page.get_by_role("tab", name=title, exact=True).click()
-
-
 def see(page: Page, selector: str, name: str) -> None:
     """Keep a picture with a part of the tab in view, and of a narrow screen's whole tab."""
     page.page.locator(selector).first.scroll_into_view_if_needed()
@@ -63,7 +59,7 @@ def says(page: Page, selector: str, pattern: str) -> str:
 
 
 def test_descriptors_by_kind_follow_the_moment_and_the_sliders(page):
-    tab(page, "Descriptors")
+    page.tab("Descriptors")
     page.until("dashboard.describing.plots")
     for moment in (120_000, 300_000):
         page.run(f"dashboard.go({moment})")
@@ -94,7 +90,7 @@ def test_descriptors_by_kind_follow_the_moment_and_the_sliders(page):
 
 
 def test_lookup_latency_by_structure_and_population_with_progress_and_cancel(page):
-    tab(page, "Lookup")
+    page.tab("Lookup")
     page.page.get_by_label("Population").select_option(label="1,000,000 blocks")
     page.press("Measure lookups")
     page.page.locator(".potadlab button:enabled", has_text="Cancel").click()
@@ -146,7 +142,7 @@ def test_a_click_on_any_byte_lights_up_its_lookup_in_three_structures(page):
 
 
 def test_op_by_op_the_lines_of_each_allocator_stand_side_by_side(page):
-    tab(page, "Lines")
+    page.tab("Lines")
     page.page.get_by_role("button", name="Op by op").click()
     says(page, ".potadlab-cards", "potad")
     click_map(page)

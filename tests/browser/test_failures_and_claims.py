@@ -29,10 +29,6 @@ def page(lab, browser):
     shown.page.close()
 
 
-def tab(page: Page, title: str) -> None:
-    page.page.get_by_role("tab", name=title, exact=True).click()
-
-
 def press(page: Page, text: str) -> None:
     """A button of the tab in front, and wait until its work is done."""
     found = page.page.locator(".potadlab button:visible", has_text=re.compile(f"^{text}$"))
@@ -56,7 +52,7 @@ def outlines(page: Page) -> dict[str, list]:
 
 
 def test_the_steps_of_a_claim_fall_through_to_eight_of_one(page):
-    tab(page, "Claims")
+    page.tab("Claims")
     page.page.get_by_label("CMA's area").select_option(label="64 MiB")
     press(page, "Search")
     page.until("stage.claiming._now and not stage.busy")
@@ -112,7 +108,7 @@ def test_a_curve_by_size_is_measured_in_a_thread(page):
 
 
 def test_a_byte_of_an_xfs_buffer_fails_and_its_owner_is_told_by_name(page):
-    tab(page, "Failures")
+    page.tab("Failures")
     page.run("stage.failing.address.value = f'{buffer.start + 100:#x}'")
     press(page, "Fail")
     page.until("len(stage.session.failures()) == 1 and not stage.busy")
