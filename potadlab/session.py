@@ -5,6 +5,7 @@ replayed with it in every allocator.  The same ops give the same events, so `und
 and replays: no run has to be kept (one of a million ops and blocks is over 500 MB).
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,12 @@ class Session:
                 ) from error
         self.progress(1.0, "replayed")
         self.ops, self.handles, self.runs = ops, handles, runs
+
+    def copy(self) -> "Session":
+        """The same, to be changed apart: neither sees what is done to the other from now on."""
+        other = copy.copy(self)
+        other.owners, other._added = list(self.owners), list(self._added)
+        return other
 
     def join(self, name: str) -> None:
         """Replay in one more allocator, ops added by hand included; UnknownName, BadSpace."""

@@ -84,6 +84,37 @@ def test_pan_stops_at_both_ends():
     assert regions.pan(window, 2, 1 << 20).first == window.first + 2 * window.row_granules
 
 
+@pytest.mark.parametrize("hilbert", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda window: regions.zoom(window, 700_000, 1, 1 << 20),
+        lambda window: regions.zoom(window, 700_000, -2, 1 << 20),
+        lambda window: regions.zoom(window, 700_000, 5, 1 << 20),
+        lambda window: regions.pan(window, 7, 1 << 20),
+        lambda window: regions.along(window, not window.hilbert),
+    ],
+)
+def test_a_stretched_picture_shows_each_address_as_it_was_shown_before(change, hilbert):
+    before = regions.zoom(regions.whole(1 << 20, hilbert), 700_000, 6, 1 << 20)
+    assert before.scale > 1
+    cells = np.random.default_rng(3).integers(2, 200, before.rows * before.columns, np.uint8)
+    shown = regions.picture(before, cells)["image"][0]
+    window = change(before)
+    found = np.frombuffer(regions.stretched(bytes(shown), before, window), np.uint8)
+    found = found.reshape(HEIGHT, WIDTH)
+    known = 0
+    for y in range(0, HEIGHT, window.scale):
+        for x in range(0, WIDTH, window.scale):
+            expected, first = 0, regions.locate(window, x, y)
+            if first is not None:
+                at = regions.place(before, first + window.granules_per_cell // 2)
+                expected = shown[int(at[1]), int(at[0])] if at else 0
+            assert (found[y : y + window.scale, x : x + window.scale] == expected).all()
+            known += expected > 0
+    assert known > 100
+
+
 def test_showing_makes_a_block_a_good_part_of_the_map():
     window = regions.showing(500_000, 2048, 1 << 20)
     assert window.first <= 500_000

@@ -275,9 +275,9 @@ class Upload {
 }
 
 async function receive({ model, pointer, upload }, message, buffers) {
+  message.parts?.forEach((part, i) => write(part, buffers[i]));
   if (message.type === "frame") {
     const came = performance.now();
-    message.parts.forEach((part, i) => write(part, buffers[i]));
     await painted();
     model.send({ type: "shown", number: message.number, page_ms: performance.now() - came });
   } else if (message.type === "tip") {

@@ -318,9 +318,9 @@ class Claiming:
     def shapes(self, name: str) -> Iterator[Shape]:
         """Outlines on the map of an allocator: what this step looked at, and what is in the way."""
         board, stop = self._board, self._stop()
-        at = board.controls.tabs.selected_index
-        front = bool(at) and board.parts[at - 1] is self
-        if stop is None or not front or not self._now or not _is_map_of(name, stop[0]):
+        if board.front is not self or not self._now:
+            return
+        if stop is None or not _is_map_of(name, stop[0]):
             return
         window, granules = self._window(), self._granules()
         for start in self._tried():

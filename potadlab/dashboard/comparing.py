@@ -100,7 +100,7 @@ class Comparing:
             board._redraw_here()
             board.say(f"{spec}: replayed beside the others")
 
-        board._work(f"replaying in {spec}", lambda: session.join(spec), then)
+        board.change(f"replaying in {spec}", lambda fresh: fresh.join(spec), then)
 
     def time(self) -> None:
         """Time all allocators of the session."""

@@ -136,11 +136,11 @@ class Failing:
 
     def fail_at_random(self) -> None:
         """Granules fail from this moment on, in one replay, to be undone at once."""
-        board, session, index = self._board, self._board._live(), self._board.index
+        board, index = self._board, self._board.index
         rate, unit, seed, playing = self.rate.value, self.unit.value, self.seed.value, board.playing
         soft = self.soft
 
-        def work() -> list[int]:
+        def work(session: Session) -> list[int]:
             ops = at_random(session, index, rate, unit, seed, soft)
             if ops:
                 session.extend_all(ops, together=True)
@@ -152,15 +152,16 @@ class Failing:
                 return board.say("none falls into the rest of the trace: take a higher rate")
             how = f"{'soft' if soft else 'hard'}, {rate:g} {unit}, seed {seed}"
             what = f"{len(ops):,} failures at random ({how})"
-            board._added(ops, what, [f"{what}:", *self._summary(session, set(ops))], [])
+            board._added(ops, what, [f"{what}:", *self._summary(set(ops))], [])
             board.go(index)
             if playing:
                 board.play()
 
-        board._work("failing at random, replaying what comes after", work, then)
+        board.change("failing at random, replaying what comes after", work, then)
 
-    def _summary(self, session: Session, ops: set[int]) -> list[str]:
+    def _summary(self, ops: set[int]) -> list[str]:
         """A line for each allocator: outcomes, and how many owners were told."""
+        session = self._board._live()
         told = [one for op, _, each in self._rows(session) for one in each if op in ops]
         lines = []
         for name in session.names:
@@ -231,9 +232,7 @@ class Failing:
         board = self._board
         while True:
             await asyncio.sleep(_FOLLOW_S)
-            at = board.controls.tabs.selected_index
-            front = at and board.parts[at - 1] is self
-            if board.playing and front and not board.busy and board.session:
+            if board.playing and board.front is self and not board.busy and board.session:
                 self._say(self._rows(board.session))
 
     # ---- what is said ----

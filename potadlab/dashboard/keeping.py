@@ -228,7 +228,9 @@ class Keeping:
         run = Run(board._live(), board.comparing.times(), board.measured)
 
         def work() -> Path:
-            write(path, html_page([run], progress=board._progress))
+            page = html_page([run], progress=board._progress)
+            board._progress(1.0, "writing the page")
+            write(path, page)
             return path
 
         board._work("writing the page", work, self._done)

@@ -41,7 +41,7 @@ from .moments import Moments
 from .painter import Painter, end_of_service
 from .panel import Panel
 from .seeking import RANGE_COLOUR, Seeker, place
-from .work import Worker
+from .work import LEFT, Worker
 
 SHOWN = ("potad", "buddy")
 STATUS_S = 0.4  # text and slider follow a playing trace this often; maps as fast as they can
@@ -98,7 +98,6 @@ class Dashboard(Panel):
         self._branches: list[tuple[str, list[Place], list[int]]] = []  # what, places before, ops
         self.measured: list[Latency] = []
         self.log: list[str] = []
-        self._cancelled = False
         self._link = ""  # that the page was opened by, until it is followed
         self._allocators = tuple(usual() if allocators is None else allocators)
         self._played_from = (0.0, 0)  # clock in s, time_ns
@@ -156,6 +155,18 @@ class Dashboard(Panel):
         self.pause()
         self.worker.do(what, work, then)
 
+    def change(
+        self, what: str, work: Callable[[Session], Any], then: Callable[[Any], None]
+    ) -> None:
+        """Work that changes the session: done to a copy, which takes its place at the end."""
+        fresh = self._live().copy()
+
+        def take(done: Any) -> None:
+            self.session = fresh
+            then(done)
+
+        self._work(what, lambda: work(fresh), take)
+
     def _failed(self, error: Exception) -> None:
         super()._failed(error)
         self._say_trace()
@@ -166,21 +177,19 @@ class Dashboard(Panel):
         for widget in self.controls.files:
             widget.disabled = busy
         self._enable_by_hand()
-        self._cancelled = False
         for widget in (self.controls.progress, self.controls.cancel):
             widget.layout.display = "" if busy else "none"
         self.controls.progress.value = 0
         self.say(what)
 
     def cancel(self) -> None:
-        """Stop the work that goes on, at its next step."""
-        self._cancelled = True
-        self.say("stopping at the next step ...")
+        """Stop the work that goes on; all is as it was before."""
+        self.worker.leave()
 
     def _progress(self, share: float, what: str) -> None:
         """Called from the thread; where someone has pressed Cancel, the work ends here."""
-        if self._cancelled:
-            raise Cancelled("cancelled: all is as it was before")
+        if self.worker.left:
+            raise Cancelled(LEFT)
         self.worker.from_thread(self._show_progress, share, what)
 
     def _show_progress(self, share: float, what: str) -> None:
@@ -321,6 +330,12 @@ class Dashboard(Panel):
         self.stage.show(canvas, Painter(canvas))
         self._say_legend()
         self._mark()
+
+    @property
+    def front(self) -> Part | None:
+        """What stands in the tab that is in front; the first tab holds no part."""
+        at = self.controls.tabs.selected_index
+        return self.parts[at - 1] if at else None
 
     # ---- the page ----
 
@@ -550,14 +565,14 @@ class Dashboard(Panel):
 
     def fail(self) -> None:
         """The memory at the chosen address fails, in every allocator."""
-        session, index = self._live(), self.index
+        index = self.index
         if self.selected is None:
             return self.say("click on a map first: that is the address that fails", error=True)
         granule, soft = self.selected[1], self.controls.soft.value
-        at_bytes = granule * session.space.granule_bytes
+        at_bytes = granule * self._live().space.granule_bytes
         what = f"the {'soft ' if soft else ''}failure of {words.address(at_bytes)}"
 
-        def work() -> list[Told]:
+        def work(session: Session) -> list[Told]:
             found = session.fail(granule, index, soft)
             self.failing.ask(session, self._progress)
             return found
@@ -565,41 +580,45 @@ class Dashboard(Panel):
         def then(found: list[Told]) -> None:
             self._added([index], what, words.told(at_bytes, found), [])
 
-        self._work(f"failing {words.address(at_bytes)}, replaying what comes after", work, then)
+        self.change(f"failing {words.address(at_bytes)}, replaying what comes after", work, then)
 
     def claim(self) -> None:
         """Claim the size at the alignment that are picked, in every allocator."""
-        session, index, controls = self._live(), self.index, self.controls
-        unit, align = session.space.granule_bytes, controls.align.value
+        index, controls = self.index, self.controls
+        unit, align = self._live().space.granule_bytes, controls.align.value
         size = controls.size.value
         asked = f"{format_size(size)} at {format_size(align)}"
         order, migrate = max(align // unit, 1).bit_length() - 1, controls.migrate.value
 
         def then(found: list[Claimed]) -> None:
             found_at = [one for one in found if one.start_bytes is not None]
-            since_ns = session.time_ns(index)
+            since_ns = self._live().time_ns(index)
             places = [(one.allocator, since_ns, one.start_bytes or 0, size) for one in found_at]
             self._added([index], f"the claim of {asked}", words.claimed(asked, found), places)
 
-        work = lambda: session.claim(size // unit, order, index, migrate=migrate)  # noqa: E731
-        self._work(f"claiming {asked}, replaying what comes after", work, then)
+        def work(session: Session) -> list[Claimed]:
+            return session.claim(size // unit, order, index, migrate=migrate)
+
+        self.change(f"claiming {asked}, replaying what comes after", work, then)
 
     def undo(self) -> None:
         """Back to the run without the last op added by hand."""
-        self.pause()
-        session, time_ns = self._live(), self._time_ns()
-        if not session.undo():
+        if not self._live().added:
             return self.say("nothing to undo: this is the untouched run", error=True)
-        what, self.placed, ops = self._branches.pop()
-        for at in reversed(ops):
-            self.moments.shifted(at, -1)
-        self.index = session.index_at(time_ns)
-        for part in self.parts:
-            part.opened()
-        self._redraw()
-        self.go(self.index)
-        self._note([f"undone: {what}"])
-        self.say("")
+        time_ns = self._time_ns()
+
+        def then(_done: bool) -> None:
+            what, self.placed, ops = self._branches.pop()
+            for at in reversed(ops):
+                self.moments.shifted(at, -1)
+            self.index = self._live().index_at(time_ns)
+            for part in self.parts:
+                part.opened()
+            self._redraw()
+            self.go(self.index)
+            self._note([f"undone: {what}"])
+
+        self.change("undoing, replaying without it", Session.undo, then)
 
     def _added(self, ops: list[int], what: str, lines: list[str], places: list[Place]) -> None:
         """Ops stand at these places, put in one after the other; show the moment of the first."""
@@ -649,9 +668,9 @@ class Dashboard(Panel):
 
     def _say_part(self) -> None:
         """The part whose tab is in front follows the moment; the others when they are called."""
-        at = self.controls.tabs.selected_index
-        if self.session and not self.busy and not self.playing and at:
-            self.parts[at - 1].moved()
+        front = self.front
+        if front and self.session and not self.busy and not self.playing:
+            front.moved()
 
     def _shapes(self, name: str) -> list[Shape]:
         session, unit = self._live(), self._live().space.granule_bytes

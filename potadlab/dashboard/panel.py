@@ -145,7 +145,9 @@ class Panel(ABC):
 
     def _look(self, window: regions.Window) -> None:
         if window != self.window and self.stage.canvas:
-            self.window = window
+            before, self.window = self.window, window
+            if before:
+                self.stage.change(lambda picture: regions.stretched(picture, before, window))
             self._looked()
             self.stage.want()
 

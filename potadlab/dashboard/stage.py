@@ -31,11 +31,14 @@ class Canvas(Protocol):
 
 
 class Painter(Protocol):
-    """Makes pictures for a canvas, in a thread: an image for each of its names."""
+    """Makes pictures for a canvas, in a thread: one for the source of each of its names."""
 
     canvas: Any
 
     def paint(self, *moment: Any) -> Frame: ...
+
+
+Change = Callable[[bytes], bytes]  # a picture to the same otherwise shown
 
 
 class Figures(BokehModel):
@@ -78,6 +81,7 @@ class Stage:
         self._moment, self._failed = moment, failed
         self._wanted = asyncio.Event()
         self._painting = False
+        self._changes: list[Change] = []  # since the picture that is being painted was begun
         self._paint_s = 0.0  # what painting takes of late
         self.page_ms = 0.0  # what the page takes for a frame of late
         self._missing = 0  # sources that the page cannot find
@@ -102,6 +106,19 @@ class Stage:
         """The pictures are to show another moment."""
         if self.painter:
             self._wanted.set()
+
+    def change(self, change: Change) -> None:
+        """Change the pictures at once; they are shown so until the next is painted."""
+        self.pictures = {name: change(picture) for name, picture in self.pictures.items()}
+        self._changes.append(change)
+        if self.flow.waiting:
+            self.flow.waiting.buffers = [change(picture) for picture in self.flow.waiting.buffers]
+        if self.painter is None or not self.flow.ready or self._missing:
+            return
+        images = self.painter.canvas.images
+        shown = [name for name in images if name in self.pictures]
+        parts = [{"id": images[name].id, "field": "image"} for name in shown]
+        self.bridge.post({"type": "write", "parts": parts}, [self.pictures[name] for name in shown])
 
     @property
     def settled(self) -> bool:
@@ -156,8 +173,11 @@ class Stage:
         assert painter
         loop = asyncio.get_running_loop()
         before_s = time.monotonic()
+        self._changes = []
         frame = await loop.run_in_executor(self._thread, painter.paint, *self._moment())
         self._paint_s += (time.monotonic() - before_s - self._paint_s) / 4
+        for change in self._changes:  # what was painted is of before them
+            frame.buffers = [change(picture) for picture in frame.buffers]
         if painter is self.painter:
             self._offer(frame, painter.canvas.names)
         if self.lively and self.seen:

@@ -1,9 +1,23 @@
 """Work that takes time: in a thread where there is an event loop, at once where there is none."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from ..errors import Cancelled
+
+LEFT = "cancelled: all is as it was before"
+
+
+class _Job:
+    """A piece of work; `left`: nobody waits for it any longer."""
+
+    left = False
+
+
+_here = threading.local()  # its job: what this thread works on
 
 
 class Worker:
@@ -14,7 +28,8 @@ class Worker:
     ) -> None:
         self.busy = False
         self._changed, self._failed = changed, failed
-        self._thread = ThreadPoolExecutor(1, "potadlab-work")
+        self._thread = _thread()
+        self._job = _Job()
         self._tasks: set[asyncio.Task[None]] = set()
         try:
             self.loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
@@ -31,36 +46,65 @@ class Worker:
 
     def do(self, what: str, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """`work` aside, then `then` with its result; an error goes to `failed`."""
+        job = self._job = _Job()
         self._set(True, what)
-        if self.loop:
-            self.spawn(self._aside(work, then))
-        else:
-            self._settle(work, then)
 
-    async def _aside(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        def known() -> Any:
+            _here.job = job
+            try:
+                return work()
+            finally:
+                _here.job = None
+
+        if self.loop:
+            self.spawn(self._aside(job, known, then))
+        else:
+            self._settle(job, known, then)
+
+    async def _aside(self, job: _Job, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         assert self.loop
         try:
             done = await self.loop.run_in_executor(self._thread, work)
         except Exception as error:
-            self._fail(error)
+            self._fail(job, error)
         else:
-            self._settle(lambda: done, then)
+            self._settle(job, lambda: done, then)
 
-    def _settle(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    def _settle(self, job: _Job, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         try:
             done = work()
-            self._set(False, "")
-            then(done)
+            if not job.left:
+                self._set(False, "")
+                then(done)
         except Exception as error:
-            self._fail(error)
+            self._fail(job, error)
 
-    def _fail(self, error: Exception) -> None:
-        self._set(False, "")
-        self._failed(error)
+    def _fail(self, job: _Job, error: Exception) -> None:
+        if not job.left:
+            self._set(False, "")
+            self._failed(error)
 
     def _set(self, busy: bool, what: str) -> None:
         self.busy = busy
         self._changed(busy, what)
+
+    def leave(self) -> None:
+        """Wait no longer for the work that goes on; what comes of it is dropped.
+
+        Its thread ends where it next asks `left`: a compilation cannot be stopped before.
+        """
+        if self.busy:
+            self._job.left = True
+            self._thread.shutdown(wait=False)
+            self._thread = _thread()
+            self._set(False, "")
+            self._failed(Cancelled(LEFT))
+
+    @property
+    def left(self) -> bool:
+        """Whether the thread that asks works on what nobody waits for any longer."""
+        job: _Job | None = getattr(_here, "job", None)
+        return job is not None and job.left
 
     def from_thread(self, tell: Callable[..., None], *told: Any) -> None:
         """Let the loop's thread tell; widgets belong to it."""
@@ -71,6 +115,10 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         self._thread.shutdown(wait=False)
+
+
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "potadlab-work")
 
 
 class Latest:

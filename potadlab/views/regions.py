@@ -105,6 +105,14 @@ def _laid(window: Window, cells: np.ndarray) -> np.ndarray:
     return cells.reshape(window.rows, window.columns)
 
 
+def _told(window: Window, laid: np.ndarray) -> np.ndarray:
+    """What a map has [row, column], cell by cell in the order of addresses."""
+    if not window.hilbert:
+        return laid.ravel()
+    at = curve.places(window.columns, window.rows)
+    return laid[at[:, 0], at[:, 1]]
+
+
 def locate(window: Window, x: float, y: float) -> int | None:
     """The granule in the middle of the cell under a pixel of the image; None beside the map."""
     column, row = int(x // window.scale), int(y // window.scale)
@@ -175,6 +183,21 @@ def picture(window: Window, cells: np.ndarray) -> dict[str, Any]:
     image = np.zeros((HEIGHT, WIDTH), np.uint8)
     image[: window.height] = _enlarge(_laid(window, cells), window.scale)
     return {"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]}
+
+
+def stretched(shown: bytes, before: Window, window: Window) -> bytes:
+    """What a picture of the window `before` tells of another, as such: until that is painted.
+
+    Each cell takes what its middle was shown as; what was not shown is blank.
+    """
+    image = np.frombuffer(shown, np.uint8).reshape(HEIGHT, WIDTH)
+    middle = before.scale // 2  # of a cell, beside the lines between blocks
+    known = _told(before, image[middle : before.height : before.scale, middle :: before.scale])
+    at = window.first + np.arange(window.rows * window.columns) * window.granules_per_cell
+    at = (at + window.granules_per_cell // 2 - before.first) // before.granules_per_cell
+    inside = (at >= 0) & (at < len(known))
+    cells = np.where(inside, known[at * inside], 0)
+    return bytes(picture(window, cells)["image"][0])
 
 
 def _enlarge(cells: np.ndarray, scale: int) -> np.ndarray:

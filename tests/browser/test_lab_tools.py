@@ -106,12 +106,40 @@ def test_every_colouring_is_on_the_page_with_its_legend(page, colouring):
 
 def shown_is_painted(page: Page, name: str) -> str:
     """Whether the kernel, asked now, paints what the page has."""
-    image = page.columns(f"dashboard.stage.canvas.images[{name!r}]")["image"][0]
-    image = bytes(image.values() if isinstance(image, dict) else image).hex()
     return (
         "dashboard.stage.painter.paint(*dashboard._moment())"
-        f".buffers[dashboard.stage.canvas.names.index({name!r})].hex() == '{image}'"
+        f".buffers[dashboard.stage.canvas.names.index({name!r})].hex() == '{image(page, name)}'"
     )
+
+
+def image(page: Page, name: str) -> str:
+    """The picture of a map as the page has it, in hexadecimal."""
+    found = page.columns(f"dashboard.stage.canvas.images[{name!r}]")["image"][0]
+    return bytes(found.values() if isinstance(found, dict) else found).hex()
+
+
+def test_the_old_picture_is_stretched_until_the_new_one_is_painted(page):
+    page.run("from potadlab.views import regions; dashboard.show_whole()")
+    page.until("dashboard.stage.settled")
+    page.run("before = dashboard.window; dashboard.stage.still = True")  # as if painting took long
+    shown = image(page, "buddy")
+    page.page.mouse.move(*page.map_point("buddy", 0.5, 0.1))
+    page.page.mouse.wheel(0, -100)
+    page.until("dashboard.window.end - dashboard.window.first < before.end - before.first")
+    expected = page.python(
+        f"regions.stretched(bytes.fromhex('{shown}'), before, dashboard.window).hex()"
+    )
+    assert expected != shown
+    for _ in range(100):
+        if image(page, "buddy") == expected:
+            break
+        page.page.wait_for_timeout(50)
+    assert image(page, "buddy") == expected
+    assert not page.python("dashboard.stage.settled")
+    page.run("dashboard.stage.still = False")
+    page.until("dashboard.stage.settled")
+    page.until(shown_is_painted(page, "buddy"))
+    page.run("dashboard.show_whole()")
 
 
 def test_hilbert_and_the_worst(page):
