@@ -464,19 +464,21 @@ def test_as_fast_as_it_can_passes_the_whole_trace_in_so_many_pictures(dashboard)
 def test_another_allocator_joins_with_the_ops_by_hand_and_undo_takes_them_from_all(dashboard):
     chosen_block(dashboard)
     dashboard.controls.fail.click()
-    comparing, session = dashboard.comparing, dashboard.session
+    comparing = dashboard.comparing
     comparing.spec.value = "potad:caches=off"
     comparing.add.click()
+    session = dashboard.session
     assert session.names[-1] == "potad:caches=off"
     assert dashboard.names == ["potad", "buddy", "potad:caches=off"]
     events = session.runs["potad:caches=off"].events
     assert len(events) == session.length
     dashboard.undo()
+    session = dashboard.session
     assert len(session.runs["potad:caches=off"].events) == session.length
     comparing.spec.value = "nobody"
     comparing.add.click()
     assert "allocator &#x27;nobody&#x27; is not there" in dashboard.controls.message.value
-    assert session.names[-1] == "potad:caches=off"
+    assert dashboard.session is session
     dashboard.controls.allocators["potad:caches=off"].value = False
 
 
