@@ -304,6 +304,31 @@ def test_pointer_messages_zoom_pan_and_choose(dashboard):
     assert dashboard.window == full
 
 
+def test_maps_are_made_for_the_screen_they_are_on(dashboard):
+    dashboard.go(5000)
+    canvas, window = dashboard.stage.canvas, dashboard.window
+    size = {"type": "size", "width": 347.5, "height": 163.0, "page_height": 720.0}
+    dashboard._hear(size)
+    assert dashboard.stage.canvas is canvas  # they are of this size
+    dashboard._hear({**size, "width": 1005.0, "page_height": 1440.0})
+    assert dashboard.stage.canvas is not canvas
+    high = dashboard.stage.canvas.maps["potad"].height
+    assert high == canvas.maps["potad"].height + 288
+    assert dashboard.window.pixels == regions.Pixels(512, 163 + 288)
+    assert dashboard.window.end >= window.end
+    frame = dashboard.stage.painter.paint(*dashboard._moment())
+    assert {len(image) for image in frame.buffers} == {512 * 451}
+    images = dashboard.stage.canvas.images.values()
+    assert {each.data["image"][0].shape for each in images} == {(451, 512)}
+    dashboard._hear({**size, "width": 1005.0, "height": 455.0, "page_height": 1440.0})
+    assert dashboard.window.pixels == regions.Pixels(512, 451)  # four rows more are not worth it
+    view = dashboard.keeping.view()
+    dashboard._hear(size)
+    assert dashboard.window.pixels == regions.Pixels(256, 163)
+    assert dashboard.window.first <= window.first <= window.end <= dashboard.window.end
+    assert (view["width"], view["height"]) == (512, 451)
+
+
 def press(dashboard, key, shift=False):
     dashboard._hear({"type": "key", "key": key, "shift": shift})
 

@@ -13,7 +13,7 @@ from ..kinds import KIND, KINDS
 from ..metrics.latency import Latency
 from ..session import Session
 from ..views import descriptors, latency, orders, strip, theme, timeline
-from .maps import Maps, wire
+from .maps import SMALL, Maps, Screen, wire
 
 SIDE_WIDTH = 300
 STRIP = "strip"  # what the page calls it
@@ -32,10 +32,11 @@ class Canvas(Maps):
         light: bool,
         pictures: Mapping[str, bytes],
         pair: tuple[str, str] | None = None,
+        screen: Screen = SMALL,
     ) -> None:
         self.allocators, self.pair = list(names), pair
         names = [*names, difference_name(pair)] if pair else names
-        super().__init__(names, session.space.granule_bytes, key, pictures)
+        super().__init__(names, session.space.granule_bytes, key, pictures, screen)
         self.session = session
         self._seconds = seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
         # a source may serve several figures, so one marker moves in all of them

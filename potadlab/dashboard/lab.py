@@ -272,7 +272,8 @@ class Dashboard(Panel):
         self.selected, self.placed, self._branches, self.index = None, [], [], 0
         self.seeker.opened()
         self.moments.opened()
-        self.window = regions.whole(end_of_service(self.session), self.controls.lie.value)
+        end = end_of_service(self.session)
+        self.window = regions.whole(end, self.controls.lie.value, self.screen.pixels)
         self._say_trace()
         self._show_path()
         self.controls.enable(True)
@@ -324,6 +325,7 @@ class Dashboard(Panel):
             self.light,
             self.stage.pictures,
             self.comparing.difference.value,
+            self.screen,
         )
         canvas.label(self.window)
         canvas.note(self.moments.found())
@@ -356,6 +358,10 @@ class Dashboard(Panel):
                 self._advance()  # also while nobody sees the pictures
                 self._say_moment()
             self._say_status()
+
+    def _resized(self) -> None:
+        if self.stage.canvas:
+            self._redraw()
 
     def _dress(self) -> None:
         if self.stage.canvas:

@@ -24,6 +24,8 @@ _NUMBERS = {  # what the link calls it: what a view does
     "first": "first",
     "columns": "columns",
     "cell": "granules_per_cell",
+    "width": "width",
+    "height": "height",
 }
 _NUMBER_MAX = 1 << 62
 _LIES = {"rows": False, "hilbert": True}

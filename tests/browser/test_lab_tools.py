@@ -118,6 +118,35 @@ def image(page: Page, name: str) -> str:
     return bytes(found.values() if isinstance(found, dict) else found).hex()
 
 
+def test_a_larger_screen_has_larger_maps_of_more_pixels(page):
+    small = page.python("[dashboard.window.pixels.width, dashboard.window.pixels.height]")
+    assert len(image(page, "buddy")) == 2 * small[0] * small[1]
+    page.page.set_viewport_size({"width": 2560, "height": 1440})
+    page.until("dashboard.window.pixels.width == 512 and dashboard.stage.settled")
+    large = page.python("[dashboard.window.pixels.width, dashboard.window.pixels.height]")
+    assert large[1] > 2 * small[1]
+    shown = page.page.evaluate(
+        """(name) => {
+          const found = [];
+          const walk = (view) => {
+            if (view.model.name === name) found.push(view);
+            for (const child of view.children()) walk(child);
+          };
+          for (const root of Bokeh.index) walk(root);
+          const { width, height } = found[found.length - 1].frame.bbox;
+          return [width, height];
+        }""",
+        "map buddy",
+    )
+    assert large[0] <= shown[0] < 2 * large[0]
+    assert large[1] <= shown[1] < large[1] + 20
+    page.until(shown_is_painted(page, "buddy"))
+    keep(page, "tools_large")
+    page.page.set_viewport_size({"width": 1280, "height": 720})
+    page.until(f"dashboard.window.pixels.width == {small[0]} and dashboard.stage.settled")
+    page.until(shown_is_painted(page, "buddy"))
+
+
 def test_the_old_picture_is_stretched_until_the_new_one_is_painted(page):
     page.run("from potadlab.views import regions; dashboard.show_whole()")
     page.until("dashboard.stage.settled")
