@@ -226,7 +226,7 @@ def test_every_frame_holds_an_image_per_map_and_the_time(dashboard):
     dashboard.show_whole()
     made = dashboard.stage.painter.paint(dashboard.session.length, dashboard.window, "kind")
     assert [part["field"] for part in made.message["parts"]] == ["image", "image", "time_s"]
-    assert {len(image) for image in made.buffers} == {256 * 200}
+    assert {len(image) for image in made.buffers} == {256 * 160}
     assert len(np.unique(np.frombuffer(made.buffers[0], np.uint8))) > 3
 
 

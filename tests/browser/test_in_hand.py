@@ -119,6 +119,7 @@ def test_it_works_by_keyboard(page):
     page.page.keyboard.press("Enter")
     page.says("allocate 4 KiB (anon, keys)")
     menu = page.page.get_by_label("Block", exact=True)
+    menu.locator("option", has_text="keys").first.wait_for(state="attached")  # offered anew
     menu.select_option(label="buddy: 4 KiB at 0x2000, me")
     page.says("buddy, at 0x2000:")
     page.button("Release").focus()
