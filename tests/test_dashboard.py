@@ -323,7 +323,7 @@ def test_maps_are_made_for_the_screen_they_are_on(dashboard):
     dashboard._hear({**size, "width": 1005.0, "height": 455.0, "page_height": 1440.0})
     assert dashboard.window.pixels == regions.Pixels(512, 451)  # four rows more are not worth it
     view = dashboard.keeping.view()
-    dashboard._hear(size)
+    dashboard._hear({**size, "height": 451.0})
     assert dashboard.window.pixels == regions.Pixels(256, 163)
     assert dashboard.window.first <= window.first <= window.end <= dashboard.window.end
     assert (view["width"], view["height"]) == (512, 451)
@@ -540,6 +540,20 @@ def test_the_comparison_is_a_table_and_a_text_to_paste(dashboard):
     dashboard.go(10)
     assert comparing.paste.value != at
     dashboard.controls.tabs.selected_index = 0
+
+
+def test_a_tab_in_front_gets_room(dashboard):
+    def shown():
+        canvas = dashboard.stage.canvas
+        return [plot.visible for plot in (*canvas.orders.values(), canvas.latency)]
+
+    dashboard.controls.tabs.selected_index = 2
+    assert not any(shown())
+    dashboard._redraw_here()
+    assert not any(shown())
+    assert all(plot.visible for plot in dashboard.stage.canvas.maps.values())
+    dashboard.controls.tabs.selected_index = 0
+    assert all(shown())
 
 
 def test_cancelled_work_leaves_all_as_it_was(dashboard):

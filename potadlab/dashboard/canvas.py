@@ -92,6 +92,11 @@ class Canvas(Maps):
         shown = row(*pairs, side, sizing_mode="stretch_width")
         return column(self.strip, shown, sizing_mode="stretch_width")
 
+    def make_room(self, room: bool) -> None:
+        """Hide what is told over time, so that maps and what stands below are seen at once."""
+        for plot in (*self.orders.values(), self.latency):
+            plot.visible = not room
+
     def note(self, where: Mapping[str, np.ndarray]) -> None:
         """Mark notable ops on the strip: indices by what they are."""
         self.noted.data = strip.marks(self.session.ops, where, self._seconds)

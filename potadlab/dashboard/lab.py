@@ -327,6 +327,7 @@ class Dashboard(Panel):
             self.comparing.difference.value,
             self.screen,
         )
+        canvas.make_room(self._room)
         canvas.label(self.window)
         canvas.note(self.moments.found())
         self.stage.show(canvas, Painter(canvas))
@@ -338,6 +339,11 @@ class Dashboard(Panel):
         """What stands in the tab that is in front; the first tab holds no part."""
         at = self.controls.tabs.selected_index
         return self.parts[at - 1] if at else None
+
+    @property
+    def _room(self) -> bool:
+        """The part in front goes with the maps; a picture to keep is of everything."""
+        return self.front not in (None, self.keeping)
 
     # ---- the page ----
 
@@ -672,6 +678,12 @@ class Dashboard(Panel):
             if allocator == name and since_ns <= now_ns
         ]
 
+    def _come(self) -> None:
+        """Another tab is in front."""
+        if self.stage.canvas:
+            self._canvas().make_room(self._room)
+        self._say_part()
+
     def _say_part(self) -> None:
         """The part whose tab is in front follows the moment; the others when they are called."""
         front = self.front
@@ -816,7 +828,7 @@ class Dashboard(Panel):
         controls.path.observe(lambda _change: self._act(self._open_path), "value")
         for name in controls.allocators:
             self._watch_box(name)
-        controls.tabs.observe(lambda _change: self._act(self._say_part), "selected_index")
+        controls.tabs.observe(lambda _change: self._act(self._come), "selected_index")
 
     def _watch_box(self, name: str) -> None:
         box = self.controls.allocators[name]

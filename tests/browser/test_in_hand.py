@@ -183,7 +183,7 @@ def test_a_large_space_is_a_map_in_the_page(lab, browser, page):
         )
         assert bytes(image).hex() == shown.python(painted)
     whole = shown.python("hand.window.granules_per_cell")
-    shown.page.mouse.move(*shown.point("map potad", 100, 100))
+    shown.page.mouse.move(*shown.point("map potad", 100, 50))
     shown.page.mouse.wheel(0, -100)
     shown.until(f"hand.window.granules_per_cell < {whole}")
     shown.page.get_by_title("show all memory").click()
