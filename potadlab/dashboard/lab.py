@@ -327,7 +327,7 @@ class Dashboard(Panel):
             self.comparing.difference.value,
             self.screen,
         )
-        canvas.make_room(self._room)
+        self._make_room(canvas)
         canvas.label(self.window)
         canvas.note(self.moments.found())
         self.stage.show(canvas, Painter(canvas))
@@ -340,10 +340,11 @@ class Dashboard(Panel):
         at = self.controls.tabs.selected_index
         return self.parts[at - 1] if at else None
 
-    @property
-    def _room(self) -> bool:
-        """The part in front goes with the maps; a picture to keep is of everything."""
-        return self.front not in (None, self.keeping)
+    def _make_room(self, canvas: Canvas) -> None:
+        """For the part in front, which goes with the maps; a picture to keep is of everything."""
+        room = self.front not in (None, self.keeping)
+        canvas.make_room(room)
+        self.controls.leave_room(room)
 
     # ---- the page ----
 
@@ -681,7 +682,7 @@ class Dashboard(Panel):
     def _come(self) -> None:
         """Another tab is in front."""
         if self.stage.canvas:
-            self._canvas().make_room(self._room)
+            self._make_room(self._canvas())
         self._say_part()
 
     def _say_part(self) -> None:
