@@ -112,6 +112,8 @@ class Keeping:
             "first": window.first,
             "columns": window.columns,
             "granules_per_cell": window.granules_per_cell,
+            "width": window.pixels.width,
+            "height": window.pixels.height,
             "hilbert": window.hilbert,
             "colouring": controls.colouring.value,
             "worst": controls.worst.value,
@@ -179,7 +181,8 @@ class Keeping:
         board._quiet = False
         if seen.bookmarks is not None:
             board.moments.bookmarks = seen.bookmarks
-        board.window, board.selected, board.seeker.range = seen.window, seen.selected, seen.range
+        board.window = regions.resized(seen.window, board.screen.pixels, board._end())
+        board.selected, board.seeker.range = seen.selected, seen.range
         board._redraw()
         board.go(seen.index)
         board._note(found.log)
@@ -271,6 +274,10 @@ def _seen_in(session: Session, view: dict[str, Any]) -> Seen:
     end, length = end_of_service(session), session.length
     names = ("first", "columns", "granules_per_cell")
     first, columns, per_cell = (int(view[name]) for name in names)
+    width, height = int(view.get("width", 256)), int(view.get("height", 200))  # of old: so large
+    if not regions.is_pixels(width, height):
+        raise ValueError(f"no map has {width} x {height} pixels")
+    pixels = regions.Pixels(width, height)
     told = _listed(view.get("shown"))
     span = [int(one) for one in _listed(view.get("range"))]
     fits = len(span) == 2 and 0 <= span[0] < span[1] <= 2 * end
@@ -280,7 +287,7 @@ def _seen_in(session: Session, view: dict[str, Any]) -> Seen:
     marked = [int(one) for one in _listed(view.get("bookmarks"))]
     return Seen(
         index=min(max(int(view["index"]), 0), length),
-        window=regions.window_of(first, columns, per_cell, view["hilbert"] is True, end),
+        window=regions.window_of(first, columns, per_cell, view["hilbert"] is True, end, pixels),
         shown=[name for name in session.names if name in told][:SHOWN_MAX] or session.names[:2],
         difference=tuple(map(str, _listed(view.get("difference")))),
         selected=selected,

@@ -108,15 +108,15 @@ class Stage:
         if self.painter:
             self._wanted.set()
 
-    def change(self, change: Change) -> None:
-        """Change the pictures at once; they are shown so until the next is painted."""
+    def change(self, change: Change, show: bool = True) -> None:
+        """Change the pictures, shown at once, until the next is painted; or for new figures."""
         self.pictures = {name: change(picture) for name, picture in self.pictures.items()}
         if self._painting:
             self._changes.append(change)
         for frame in (self.flow.waiting, self.flow.in_flight):  # this may be sent again
             if frame:
                 frame.buffers = [change(picture) for picture in frame.buffers]
-        if self.painter is None or not self.flow.ready or self._missing:
+        if self.painter is None or not (show and self.flow.ready) or self._missing:
             return
         images = self.painter.canvas.images
         shown = [name for name in images if name in self.pictures]
