@@ -20,6 +20,7 @@ _OUTLINES = [
     (RANGE_COLOUR, "range"),
     (CHOSEN, "chosen block (dot: the address)"),
 ]
+_NAME_LETTERS = 80  # of the trace, in the caption of a picture
 _OWNER_LETTERS = 36  # of a name in the legend
 
 
@@ -61,8 +62,34 @@ class Telling:
         self._spent = now
         return (now[1] - cpu_s) / max(now[0] - wall_s, 1e-9)
 
+    def caption(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """Of a picture to keep: lines on what it shows, and (colour, label) of the maps' cells."""
+        board = self._board
+        session, window, colouring = board._live(), board.window, board.controls.colouring.value
+        assert window
+        unit, index = session.space.granule_bytes, board.index
+        start, end = (words.address(granule * unit) for granule in (window.first, window.end))
+        name = words.short(session.trace.name, _NAME_LETTERS)
+        by = f"{colouring}, the worst in a cell" if board.controls.worst.value else colouring
+        lines = [
+            f"{name} after op {index:,} of {session.length:,}, {board._time_ns() / 1e9:.6f} s"
+            f"{f'; {session.added:,} ops added by hand' if session.added else ''}",
+            f"{start} to {end}, coloured by {by}",
+        ]
+        legend = dict(self._legend())
+        shown = [colouring.capitalize(), "Map"]
+        if colouring == theme.BY_SIZE:
+            shown = ["Block size", "Map"]
+        return lines, [key for title in shown for key in legend.get(title, [])]
+
     def legend(self) -> None:
         """What every colour on the maps is."""
+        self._board.controls.legend.value = "".join(
+            words.keys(title, rows) for title, rows in self._legend()
+        ) + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
+
+    def _legend(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Titles, and (colour, label) of what belongs to each."""
         board = self._board
         session, colouring = board._live(), board.controls.colouring.value
         unit = session.space.granule_bytes
@@ -75,13 +102,12 @@ class Telling:
         pair = board._canvas().pair
         if pair:
             rest = [*rest, *theme.legend_difference(*pair)]
-        board.controls.legend.value = (
-            words.keys("Block size", theme.legend_sizes(unit))
-            + (words.keys(colouring.capitalize(), own) if own else "")
-            + words.keys("Map", rest)
-            + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
-            + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
-        )
+        return [
+            ("Block size", theme.legend_sizes(unit)),
+            *([(colouring.capitalize(), own)] if own else []),
+            ("Map", rest),
+            ("Kind", theme.legend_kinds(present[: len(KINDS)])),
+        ]
 
     def block(self) -> None:
         """The block at the chosen address, and the range that is selected."""
