@@ -232,7 +232,7 @@ def test_names_are_text_wherever_they_stand(page, lab):
     assert {one.tag.rpartition("}")[2] for one in drawn.iter()}.isdisjoint({"script", "img"})
     drawing.unlink()
     page.press("HTML page")
-    page.says("written: ")
+    page.says(".html")
     quiet(page)
     written = max(lab.folder.glob("*.html"), key=lambda one: one.stat().st_mtime_ns)
     beside = page.page.context.new_page()
