@@ -10,12 +10,11 @@ from ..errors import BadTrace
 from ..files import Draft, write
 from ..report.page import html_page
 from ..report.run import Run
-from ..session import Session
+from ..session import Session, end_of_service
 from ..units import MIB, format_size
 from ..views import regions
 from . import links, saved, words
 from .controls import FASTEST, SPEEDS
-from .painter import end_of_service
 from .parts import button, html, row
 from .uploading import BYTES_MAX, Upload
 
@@ -128,6 +127,10 @@ class Keeping:
     def open_session(self) -> None:
         self._board.open(self.path(saved.SUFFIX))
 
+    def named(self, path: Path) -> None:
+        """The name that a session was opened by, so that it is saved there again."""
+        self.name.value = str(path).removesuffix(saved.SUFFIX)
+
     def write_link(self) -> None:
         """A link to what is looked at; the page completes it and answers to `linked`."""
         query = links.write(self._board._live(), self.view())
@@ -172,7 +175,7 @@ class Keeping:
             box.value = name in view.get("shown", []) or not view.get("shown")
         pairs = {value for _, value in board.comparing.difference.options}
         pair = tuple(view.get("difference") or ()) or None
-        board.comparing.difference.value = pair if pair in pairs else None
+        board.comparing.choose(pair if pair in pairs else None)
         board._quiet = False
         board.log = [*found.log, *board.log]
         self._look(view, window)

@@ -22,7 +22,7 @@ from ..core.layout import Verb
 from ..errors import BadTrace, Cancelled, PotadError
 from ..kinds import KINDS
 from ..metrics.latency import Latency, measure
-from ..session import Claimed, Session, Told
+from ..session import Claimed, Session, Told, end_of_service
 from ..traces import Trace
 from ..units import format_size
 from ..views import regions, theme
@@ -38,7 +38,7 @@ from .keeping import Keeping, window_of
 from .looking import Looking
 from .maps import Mark, Shape
 from .moments import Moments
-from .painter import Painter, end_of_service
+from .painter import Painter
 from .panel import Panel
 from .seeking import RANGE_COLOUR, Seeker, place
 from .work import LEFT, Worker
@@ -60,6 +60,7 @@ _WORDS = (
     "plus and minus zoom, 0 to 9 jump to tenths of the time, n and p to the next and the previous "
     "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
 )
+_FIRST = "a click on a map tells what is there, the wheel zooms"
 _MANY_OPS = 1000
 _LOG_LINES = 200
 
@@ -214,8 +215,14 @@ class Dashboard(Panel):
             return self._open_link(str(trace))
         name = trace if isinstance(trace, str | Path) else trace.name
         if isinstance(trace, str | Path) and str(trace).endswith(saved.SUFFIX):
-            load = lambda: self._load_saved(saved.read(Path(trace).expanduser()), name)  # noqa: E731
-            return self._work(f"opening {name}", load, self._show_saved)
+            path = Path(trace).expanduser()
+
+            def show(loaded: tuple[saved.Saved, tuple[Session, list[Latency]]]) -> None:
+                self._show_saved(loaded)
+                self.keeping.named(path)
+
+            load = lambda: self._load_saved(saved.read(path), name)  # noqa: E731
+            return self._work(f"opening {name}", load, show)
         self._work(f"opening {name}", lambda: self._load(trace), self._show)
 
     def _open_link(self, link: str) -> None:
@@ -286,7 +293,7 @@ class Dashboard(Panel):
         self.go(0)
         name = self.session.trace.name
         self._note([f"opened {name}: what is failed and claimed in it is told above this line"])
-        self.say(f"{name}: {self.session.length:,} ops, ready to play")
+        self.say(f"{name}: {self.session.length:,} ops, ready to play; {_FIRST}")
 
     def _live(self) -> Session:
         assert self.session is not None
@@ -560,6 +567,7 @@ class Dashboard(Panel):
         self.pause()
         self.selected = name, granule
         self._mark()
+        self.say(f"{self._address(granule)} in {name}: {self.describe(name, granule)[0]}")
 
     # ---- what people add ----
 
@@ -735,14 +743,15 @@ class Dashboard(Panel):
         for run in session.runs.values():
             present |= run.census.live_blocks.any(axis=0)
         rest = theme.legend_map(colouring, self.light)
-        owners = [words.short(owner, _OWNER_LETTERS) for owner in self._painter().shades.names]
-        own = theme.legend_of(colouring, owners)
+        names = self._painter().shades.names
+        owners = words.apart(names, _OWNER_LETTERS)
+        own, whole = theme.legend_of(colouring, owners), dict(zip(owners, names, strict=True))
         pair = self._canvas().pair
         if pair:
             rest = [*rest, *theme.legend_difference(*pair)]
         self.controls.legend.value = (
             words.keys("Block size", theme.legend_sizes(unit))
-            + (words.keys(colouring.capitalize(), own) if own else "")
+            + (words.keys(colouring.capitalize(), own, whole=whole) if own else "")
             + words.keys("Map", rest)
             + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
             + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
