@@ -59,8 +59,13 @@ class Controls:
             min=0, max=1, layout=widgets.Layout(width="120px", display="none")
         )
         self.tabs = widgets.Tab(layout=widgets.Layout(width="100%", margin="2px 0"))
-        self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="322px"))
+        self.figures = widgets.VBox(layout=widgets.Layout(width="100%"))
         self.figures.add_class("potadlab-figures")
+        self.leave_room(False)
+
+    def leave_room(self, room: bool) -> None:
+        """Room for low figures, or for all: nothing jumps when they are put up anew."""
+        self.figures.layout.min_height = "275px" if room else "322px"
 
     def add_allocator(self, name: str, shown: bool) -> None:
         """A box to tick for the map of an allocator."""
