@@ -391,6 +391,8 @@ def test_notable_ops_are_found_and_many_in_one_bin_are_one_mark():
     assert marks["row"] == [0, 0, 0, 1, 1, 2, 3]
     assert marks["time_s"][:2] == pytest.approx([2e-8, 4e-8])
     assert strip.marks(ops, found, 1.0)["row"] == [0, 1, 2, 3]  # all in the first bin
+    start = strip.marks(ops, {"bookmark": np.array([-1])}, seconds)  # before any op
+    assert start["time_s"] == [ops["time_ns"][0] / 1e9]
     assert set(found) | {"bookmark"} == set(strip.WHAT)
 
 

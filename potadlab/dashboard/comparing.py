@@ -72,6 +72,9 @@ class Comparing:
         self.rounds = {}
         self.offer()
 
+    def close(self) -> None:
+        self.rounds = {}
+
     def offer(self) -> None:
         """Every pair of allocators of the session."""
         names = self._board._live().names
@@ -82,7 +85,7 @@ class Comparing:
         self.choose(kept if kept in pairs else None)
         board._quiet = False
 
-    def choose(self, pair: tuple[str, str] | None) -> None:
+    def choose(self, pair: tuple[str, ...] | None) -> None:
         """Show the difference of a pair, or none."""
         self.difference.value = pair
         show_nothing(self.difference)
@@ -99,8 +102,7 @@ class Comparing:
             return board.say(f"{spec or 'nothing'} is there already: write another", error=True)
 
         def then(_done: Any) -> None:
-            board.controls.add_allocator(spec, len(board.names) < SHOWN_MAX)
-            board._watch_box(spec)
+            board.offer_map(spec, len(board.names) < SHOWN_MAX)
             self.opened()
             board._redraw_here()
             board.say(f"{spec}: replayed beside the others")

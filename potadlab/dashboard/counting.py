@@ -106,11 +106,17 @@ class Counting:
 
     def opened(self) -> None:
         """Other ops: nothing of them is counted yet."""
+        self._latest.drop()
         self.counted, self._each, self._stepped = {}, {}, ()
         self._close_figures()
         self.cards.value = ""
         self.told.value = words.lines([_FIRST])
         self.asks.forget()
+
+    def close(self) -> None:
+        self.opened()
+        self._latest.close()
+        self.asks.close()
 
     def moved(self) -> None:
         """The op by op view follows; what was asked by hand was asked at another moment."""
@@ -128,6 +134,7 @@ class Counting:
         """The lines of the last op done, in every allocator."""
         board = self._board
         if not self.steps.value:
+            self._latest.drop()
             self.cards.value, self._stepped = "", ()
             return
         session, index = board._live(), board.index
@@ -137,15 +144,15 @@ class Counting:
         if index == 0:
             self.cards.value = words.lines(["No op has been done yet: step on."])
             return
-        cases = {name: session.runs[name].case for name in self._names()}
+        cases, each = {name: session.runs[name].case for name in self._names()}, self._each
 
         def work() -> dict[str, list[Touched]]:
             found = {}
             for name, case in cases.items():
-                if name not in self._each or self._each[name].case is not case:
-                    self._each[name] = Touching(name, case)
+                if name not in each or each[name].case is not case:
+                    each[name] = Touching(name, case)
                     board.worker.from_thread(self._say_step, f"{looking} in {name}; {_COMPILES}")
-                found[name] = self._each[name].at(index - 1)
+                found[name] = each[name].at(index - 1)
             return found
 
         looking = f"looking at op {index:,}"
