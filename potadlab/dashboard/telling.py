@@ -85,8 +85,13 @@ class Telling:
     def legend(self) -> None:
         """What every colour on the maps is."""
         self._board.controls.legend.value = "".join(
-            words.keys(title, rows) for title, rows in self._legend()
+            words.keys(title, rows, whole=self._owners()) for title, rows in self._legend()
         ) + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
+
+    def _owners(self) -> dict[str, str]:
+        """Of each owner with a colour, by how it is cut for the legend, the whole name."""
+        names = self._board._painter().shades.names
+        return dict(zip(words.apart(names, _OWNER_LETTERS), names, strict=True))
 
     def _legend(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """Titles, and (colour, label) of what belongs to each."""
@@ -97,8 +102,7 @@ class Telling:
         for run in session.runs.values():
             present |= run.census.live_blocks.any(axis=0)
         rest = theme.legend_map(colouring, board.light)
-        owners = [words.short(owner, _OWNER_LETTERS) for owner in board._painter().shades.names]
-        own = theme.legend_of(colouring, owners)
+        own = theme.legend_of(colouring, list(self._owners()))
         pair = board._canvas().pair
         if pair:
             rest = [*rest, *theme.legend_difference(*pair)]
