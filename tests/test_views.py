@@ -410,6 +410,17 @@ def test_orders_count_gib_by_class():
     assert orders.top(found) == pytest.approx(5 * 1.05)
 
 
+def test_free_memory_of_a_small_space_is_told_in_a_small_unit():
+    assert [orders.unit_for(size) for size in (1 << 16, 64 << 20, 1 << 30, 3 << 39)] == [
+        1 << 10, 1 << 20, 1 << 30, 1 << 30,
+    ]  # fmt: skip
+    free = np.array([[3]])
+    found = orders.columns(np.array([0]), free, PAGE, orders.unit_for(64 << 20))
+    assert found["class1"].tolist() == [3 * 4096 / 2**20]
+    plot = orders.draw("free", orders.source(found), 1.0, 1.0, timeline.source(), 1 << 20)
+    assert plot.yaxis[0].axis_label == "free, MiB"
+
+
 def test_descriptors_leave_out_kinds_without_any_and_sum_the_others():
     live = np.zeros((2, 256), np.int64)
     live[:, KIND["anon"]], live[1, KIND["slab"]] = [2, 1], 3

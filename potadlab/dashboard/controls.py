@@ -58,7 +58,7 @@ class Controls:
         self.progress = widgets.FloatProgress(
             min=0, max=1, layout=widgets.Layout(width="120px", display="none")
         )
-        self.tabs = widgets.Tab(layout=widgets.Layout(width="100%"))
+        self.tabs = widgets.Tab(layout=widgets.Layout(width="100%", margin="2px 0"))
         self.figures = widgets.VBox(layout=widgets.Layout(width="100%"))
         self.figures.add_class("potadlab-figures")
         self.leave_room(False)
@@ -95,6 +95,7 @@ class Controls:
             layout=widgets.Layout(flex="1 1 200px", min_width="120px"),
         )
         self.now = html(flex="0 0 auto")
+        self.now.layout.margin = "0 4px 0 8px"  # the slider's knob is wider than its track
         self.now.add_class("potadlab-status")
 
     def _by_hand(self) -> None:

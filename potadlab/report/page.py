@@ -16,7 +16,7 @@ from bokeh.resources import Resources
 
 from .. import __version__
 from ..metrics.lines import VERBS
-from ..session import Session
+from ..session import Session, end_of_service
 from ..views import (
     descriptors,
     distance,
@@ -122,7 +122,7 @@ def _indices(session: Session, moments: int) -> list[int]:
 
 def _maps(session: Session, indices: list[int]) -> tuple[dict[str, Any], list[ColumnDataSource]]:
     """A map per allocator, and per map its frames and the image that shows one of them."""
-    window = regions.whole(session.space.granules)
+    window = regions.whole(end_of_service(session))
     maps, frames = {}, []
     for name in session.names:
         shown = regions.source()
@@ -140,7 +140,8 @@ def _maps(session: Session, indices: list[int]) -> tuple[dict[str, Any], list[Co
 def _image(session: Session, name: str, index: int, window: regions.Window) -> np.ndarray:
     space = session.space
     blocks, ranges = session.blocks(name, index), session.in_service(name, index)
-    made = regions.columns(blocks, ranges, space.granules, space.granule_bytes, window)
+    end = end_of_service(session)
+    made = regions.columns(blocks, ranges, end, space.granule_bytes, window)
     return made["image"][0]
 
 
@@ -175,16 +176,16 @@ def _slider(
 def _figures(run: "Run", marker: ColumnDataSource) -> Iterator[tuple[str, Any]]:
     """Free memory by block size of each allocator, descriptor bytes, lookup latency."""
     session = run.session
-    granule_bytes = session.space.granule_bytes
+    granule_bytes, unit = session.space.granule_bytes, orders.unit_for(session.space.bytes)
     seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
     found = {
-        name: orders.columns(one.census.time_ns, one.census.free_blocks, granule_bytes)
+        name: orders.columns(one.census.time_ns, one.census.free_blocks, granule_bytes, unit)
         for name, one in session.runs.items()
     }
     top = max(map(orders.top, found.values()))
     for name, free in found.items():
         title = f"Free memory by block size: {name}"
-        yield title, orders.draw(title, orders.source(free), seconds, top, marker)
+        yield title, orders.draw(title, orders.source(free), seconds, top, marker, unit)
     off = session.distances()
     if off:
         yield "distance", distance.draw(off, seconds, marker)

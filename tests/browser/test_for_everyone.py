@@ -34,7 +34,7 @@ ROLES = (
 CUT = """() => {
   const cut = [];
   for (const one of document.querySelectorAll(".potadlab button, .potadlab label, .potadlab td, "
-      + ".potadlab .widget-html-content > *, .potadlab-key, .potadlab [role=tab]")) {
+      + ".potadlab .widget-html-content > *, .potadlab-key, .potadlab .lm-TabBar-tabLabel")) {
     const style = getComputedStyle(one);
     const hides = style.overflowX !== "visible" && style.overflowX !== "auto";
     if (one.offsetParent && one.innerText.trim() && hides && one.scrollWidth > one.clientWidth + 1)
@@ -42,6 +42,11 @@ CUT = """() => {
   }
   return cut;
 }"""
+
+
+SIDEWAYS = """() => [...document.querySelectorAll(".potadlab, .potadlab *")].filter((one) =>
+  ["auto", "scroll"].includes(getComputedStyle(one).overflowX) && one.offsetParent
+  && one.scrollWidth > one.clientWidth).map((one) => `${one.className}: ${one.scrollWidth}`)"""
 
 
 def made_rows(rng: random.Random) -> list[tuple[int, int, int]]:
@@ -301,6 +306,8 @@ def test_no_text_is_cut(page, width, height):
             page.page.wait_for_timeout(400)
             keep(page, f"everyone_{width}_{title}")
             assert page.page.evaluate(CUT) == [], title
+            if width > 640:  # a table may be wider than a phone
+                assert page.page.evaluate(SIDEWAYS) == [], f"{title} scrolls sideways"
     finally:
         page.tab("Here")
         page.page.set_viewport_size({"width": 1280, "height": 720})
