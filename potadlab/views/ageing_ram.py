@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from . import latency, theme
@@ -90,7 +90,5 @@ def draw(aged: Ageing, measure: str) -> Any:
             "turnovers", run.allocator, source=data, color=colour, line_dash=dash, line_width=2
         )
         items.append(LegendItem(label=run.allocator, renderers=[line]))
-    plot.add_layout(Legend(items=items, ncols=2), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items, ncols=2)
     return plot
