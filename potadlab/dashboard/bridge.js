@@ -8,6 +8,7 @@ const HOVER_MS = 40; // at most this often
 const HOVER_LOST_MS = 1500; // then the answer will not come
 const PIECE_BYTES = 1 << 20; // of a file that goes to the kernel
 const FILES_MAX = 2; // a trace, and the memory before it
+const [CAPTION_HIGH, CAPTION_LINE, CAPTION_LEFT, CAPTION_LETTERS] = [20, 14, 4, 12]; // pixels
 const WHEEL_STEP = 60; // a notch of a mouse is 100 or so; touch pads send many small ones
 const WHEEL_NOTCH = 100; // and a busy page hears of several notches at once
 const RESIZE_REST_MS = 300; // then a window is no longer pulled larger
@@ -36,6 +37,8 @@ const painted = () =>
   new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 
 const lightTheme = () => document.body.dataset.jpThemeLight !== "false";
+const paper = () => (lightTheme() ? "#ffffff" : "#111111");
+const letters = () => (lightTheme() ? "#333333" : "#d6d6d6");
 
 async function greet(model) {
   const targets = model.get("targets");
@@ -223,19 +226,29 @@ class Size {
   }
 }
 
-async function asPng(shown, width, height) {
+async function asPng(shown, width, height, caption) {
   const canvas = document.createElement("canvas");
   const scale = window.devicePixelRatio || 1;
   [canvas.width, canvas.height] = [width * scale, height * scale];
   const ink = canvas.getContext("2d");
+  ink.fillStyle = paper();
+  ink.fillRect(0, 0, canvas.width, canvas.height);
+  ink.fillStyle = letters();
+  ink.font = `${CAPTION_LETTERS * scale}px sans-serif`;
+  ink.fillText(caption, CAPTION_LEFT * scale, CAPTION_LINE * scale);
   for (const { view, x, y, wide, high } of shown) {
     ink.drawImage(view.export("png", true).canvas, x * scale, y * scale, wide * scale, high * scale);
   }
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 
-async function asSvg(shown, width, height) {
-  const parts = [];
+async function asSvg(shown, width, height, caption) {
+  const text = caption.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`);
+  const font = `font-family="sans-serif" font-size="${CAPTION_LETTERS}" fill="${letters()}"`;
+  const parts = [
+    `<rect width="100%" height="100%" fill="${paper()}"/>`,
+    `<text x="${CAPTION_LEFT}" y="${CAPTION_LINE}" ${font}>${text}</text>`,
+  ];
   for (const { view, x, y } of shown) {
     const text = await (await view.export("svg", false).to_blob()).text();
     parts.push(`<g transform="translate(${x} ${y})">${text.replace(/^<\?xml[^>]*>/, "")}</g>`);
@@ -245,18 +258,19 @@ async function asSvg(shown, width, height) {
   return new Blob([head, ...parts, "</svg>"], { type: "image/svg+xml" });
 }
 
-async function draw(model, form) {
-  // All figures as one picture, each by Bokeh's own export; its bytes go to the kernel.
+async function draw(model, form, caption) {
+  // All figures as one picture under a line that tells what they are of, each by Bokeh's own
+  // export; its bytes go to the kernel.
   try {
     const places = figuresOf(model.get("targets")[0]).map((view) => {
       const { x, y, width, height } = view.el.getBoundingClientRect();
       return { view, x, y, wide: width, high: height };
     });
     const [left, top] = [Math.min(...places.map((at) => at.x)), Math.min(...places.map((at) => at.y))];
-    const shown = places.map((at) => ({ ...at, x: at.x - left, y: at.y - top }));
+    const shown = places.map((at) => ({ ...at, x: at.x - left, y: at.y - top + CAPTION_HIGH }));
     const width = Math.ceil(Math.max(...shown.map((at) => at.x + at.wide)));
     const height = Math.ceil(Math.max(...shown.map((at) => at.y + at.high)));
-    const blob = await (form === "png" ? asPng : asSvg)(shown, width, height);
+    const blob = await (form === "png" ? asPng : asSvg)(shown, width, height, caption);
     model.send({ type: "picture", form, error: "" }, undefined, [await blob.arrayBuffer()]);
   } catch (error) {
     model.send({ type: "picture", form, error: String(error) });
@@ -316,7 +330,7 @@ async function receive({ model, pointer, upload, size }, message, buffers) {
   } else if (message.type === "tip") {
     pointer.told(message.lines);
   } else if (message.type === "picture") {
-    await draw(model, message.form);
+    await draw(model, message.form, message.caption);
   } else if (message.type === "address") {
     await writeLink(model, message.query);
   } else if (message.type === "pick") {

@@ -195,7 +195,9 @@ class Keeping:
     def ask_picture(self, form: str) -> None:
         """Let the page make a picture of the figures; it comes back to `picture`."""
         self.path(f".{form}")  # a name, before the page is asked
-        self._board.bridge.post({"type": "picture", "form": form}, [])
+        trace, controls = self._board._live().trace, self._board.controls
+        caption = f"{trace.name}: {controls.now.value}; by {controls.colouring.value}"
+        self._board.bridge.post({"type": "picture", "form": form, "caption": caption}, [])
         self._board.say(f"the page draws the {form.upper()} ...")
 
     def picture(self, form: str, made: bytes, error: str) -> None:

@@ -5,6 +5,7 @@ And the page for everyone: every control has a name, nothing is cut, both themes
 
 import json
 import random
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -237,6 +238,13 @@ def test_names_are_text_wherever_they_stand(page, lab):
     assert beside.locator("img").count() == 0
     beside.close()
     written.unlink()
+    page.button("SVG").click()
+    page.says(".svg")
+    (drawn,) = lab.folder.glob("*.svg")
+    root = ElementTree.parse(drawn).getroot()
+    assert {"img", "script"}.isdisjoint(one.tag.rpartition("}")[2] for one in root.iter())
+    assert root.find("{http://www.w3.org/2000/svg}text").text.startswith(f"{HOSTILE}: ")
+    drawn.unlink()
     page.page.get_by_label("Colour by").select_option(label="size")
     tab(page, "Here")
 

@@ -250,6 +250,8 @@ def test_the_session_is_kept_and_opens_at_the_same_moment_and_zoom(page, lab):
         page.button(form).click()
         page.says(f"written: kept.{form.lower()}")
         assert (lab.folder / f"kept.{form.lower()}").read_bytes()[:4] == magic
+    words = page.python("dashboard.controls.now.value")
+    assert f">mixed_owners: {words}; by kind</text>" in (lab.folder / "kept.svg").read_text()
     page.press("HTML page")
     page.says("written: kept.html")
     assert (lab.folder / "kept.html").stat().st_size > 1 << 20
