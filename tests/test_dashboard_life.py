@@ -23,6 +23,7 @@ from potadlab.dashboard.keeping import seen_in
 from potadlab.dashboard.looking import LIVE
 from potadlab.kinds import KIND
 from potadlab.units import MIB
+from potadlab.views import regions
 from potadlab.workloads import generate
 
 NAMES = ["potad", "buddy"]
@@ -151,6 +152,27 @@ def test_a_trace_that_is_opened_while_another_is_read_waits_its_turn():
         assert board.session.trace.name == "by hand"
         assert board.index == 0
         board.close()
+        return True
+
+    in_loop(run)
+
+
+def test_outlines_stand_where_they_belong_also_while_work_goes_on():
+    async def run():
+        board = Dashboard(pages_in_use(), NAMES)
+        await until(lambda: board.session and not board.busy)
+        steps = Steps(board)
+        steps.begin(0)
+        board.choose("potad", 7)
+        board.fail()
+        await until(steps.there.is_set)
+        board.show_whole()
+        board.zoom(1)
+        drawn = board.stage.canvas.shapes["potad"].data
+        assert (drawn["xs"][0], drawn["ys"][0]) == regions.outline(board.window, 7, 1)
+        assert "block of 4 KiB, xfs_buf" in "".join(board._tip("potad", 7))
+        board.close()
+        steps.on.set()
         return True
 
     in_loop(run)
