@@ -7,7 +7,7 @@ import ipywidgets as widgets
 from ..units import KIB, MIB
 from ..views import theme
 from . import words
-from .parts import box, button, choice, html, row, sized, tick
+from .parts import at_work, box, button, choice, html, row, sized, tick
 
 OWN_FILE = "a file of my own ..."
 SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
@@ -53,11 +53,7 @@ class Controls:
         self.status.add_class("potadlab-status")
         self.message = html(flex="1 1 200px")
         self.message.add_class("potadlab-message")
-        self.cancel = button("stop", "stop this work; all stays as it was", "Cancel", "84px")
-        self.cancel.layout.display = "none"
-        self.progress = widgets.FloatProgress(
-            min=0, max=1, layout=widgets.Layout(width="120px", display="none")
-        )
+        self.progress, self.cancel = at_work()
         self.tabs = widgets.Tab(layout=widgets.Layout(width="100%"))
         self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="322px"))
         self.figures.add_class("potadlab-figures")
