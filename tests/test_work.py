@@ -126,3 +126,21 @@ def test_without_a_loop_work_is_done_at_once(monkeypatch):
 
 def no_loop():
     raise RuntimeError("no running event loop")
+
+
+def test_work_asked_from_another_thread_wakes_a_loop_that_sleeps():
+    """JupyterLab's controls are answered in a subshell's thread."""
+    told, slept = Told(), []
+
+    async def act():
+        worker, done = told.worker(), asyncio.Event()
+        ask = threading.Timer(0.05, worker.do, ("asked", lambda: 1, lambda _one: done.set()))
+        ask.start()
+        await asyncio.wait_for(done.wait(), 10)  # nothing else would wake the loop before
+        slept.append(told.busy)
+        worker.close()
+        return True
+
+    in_loop(act)
+    assert slept == [[True, False]]
+    assert told.errors == []

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import ipywidgets as widgets
 
+from ..clock import SECONDS, Clock
 from ..units import KIB, MIB
 from ..views import theme
 from . import words
@@ -73,9 +74,7 @@ class Controls:
         self.back = button("step-backward", "one op back")
         self.play = button("play", "play", "Play", "80px")
         self.forward = button("step-forward", "one op forward")
-        speeds = [(f"{speed:g} s per s", speed) for speed in SPEEDS]
-        speeds.append(("as fast as it can", FASTEST))
-        self.speed = choice(speeds, 1.0, "Speed", "160px")
+        self.speed = choice(_speeds(SECONDS), 1.0, "Speed", "160px")
         self.time = widgets.FloatSlider(
             min=0,
             max=1,
@@ -87,6 +86,13 @@ class Controls:
         )
         self.now = html(flex="0 0 auto")
         self.now.add_class("potadlab-status")
+
+    def tell_clock(self, clock: Clock) -> None:
+        """Moments are named so."""
+        kept = self.speed.value
+        self.speed.options = _speeds(clock)
+        self.speed.value = kept
+        self.time.description = "Time" if clock.timed else "Ops"
 
     def _by_hand(self) -> None:
         self.block = html(width="100%")
@@ -154,3 +160,9 @@ class Controls:
     def files(self) -> tuple[widgets.Widget, ...]:
         """All that opens a trace."""
         return self.trace, self.path, self.open
+
+
+def _speeds(clock: Clock) -> list[tuple[str, float]]:
+    """What play may do in a second."""
+    speeds = [(f"{speed:g} {clock.unit} per s", speed) for speed in SPEEDS]
+    return [*speeds, ("as fast as it can", FASTEST)]

@@ -441,6 +441,7 @@ class Dashboard(Panel):
         self._set_slider(0)
         self._quiet = True
         self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
+        self.controls.tell_clock(self._live().clock)
         self._quiet = False
 
     def _follow_link(self) -> None:
@@ -542,7 +543,7 @@ class Dashboard(Panel):
         if found is None:
             return words.cell(self._painter().cell(name, self.index, granule, 1))
         at_bytes = granule * session.space.granule_bytes
-        return words.descriptor(found, at_bytes, self._time_ns())
+        return words.descriptor(found, at_bytes, self._time_ns(), session.clock)
 
     def _tapped(self, name: str, granule: int) -> None:
         assert self.window
@@ -605,13 +606,12 @@ class Dashboard(Panel):
         """Back to the run without the last op added by hand."""
         if not self._live().added:
             return self.say("nothing to undo: this is the untouched run", error=True)
-        time_ns = self._time_ns()
 
         def then(_done: bool) -> None:
             what, self.placed, ops = self._branches.pop()
             for at in reversed(ops):
                 self.moments.shifted(at, -1)
-            self.index = self._live().index_at(time_ns)
+                self.index -= at < self.index
             for part in self.parts:
                 part.opened()
             self._redraw()
@@ -629,8 +629,9 @@ class Dashboard(Panel):
         for at in ops:
             self.moments.shifted(at, 1)
         self.placed = [*self.placed, *places]
-        moment = f"after op {index:,}, {session.time_ns(max(index - 1, 0)) / 1e9:.6f} s: "
-        self._note([moment + lines[0], *lines[1:]])
+        when = session.clock.told(session.time_ns(max(index - 1, 0)), 6)
+        moment = ", ".join([f"after op {index:,}", *when])
+        self._note([f"{moment}: {lines[0]}", *lines[1:]])
         self._redraw()
         self.go(index + 1)
         many = "an op was" if len(ops) == 1 else f"{len(ops):,} ops were"
@@ -696,13 +697,12 @@ class Dashboard(Panel):
         return [*marks, *((int(granule), "diamond", POISON_COLOUR) for granule in failed)]
 
     def _say_moment(self) -> None:
-        session, seconds = self._live(), self._time_ns() / 1e9
-        self.controls.now.value = (
-            f"{seconds:.6f} s of {self.controls.time.max:.3f} s, "
-            f"op {self.index:,} of {session.length:,}"
-        )
+        session, now_ns = self._live(), self._time_ns()
+        end = session.clock.told(session.time_ns(session.length))
+        time_of = [f"{one} of {end[0]}" for one in session.clock.told(now_ns, 6)]
+        self.controls.now.value = ", ".join([*time_of, f"op {self.index:,} of {session.length:,}"])
         if time.monotonic() - self._moved_s > 0.5:  # a hand on the slider is not moved away
-            self._set_slider(seconds)
+            self._set_slider(now_ns / 1e9)
 
     def _say_status(self) -> None:
         cpu = self._cpu()
@@ -736,7 +736,7 @@ class Dashboard(Panel):
             present |= run.census.live_blocks.any(axis=0)
         rest = theme.legend_map(colouring, self.light)
         owners = [words.short(owner, _OWNER_LETTERS) for owner in self._painter().shades.names]
-        own = theme.legend_of(colouring, owners)
+        own = theme.legend_of(colouring, owners, session.clock)
         pair = self._canvas().pair
         if pair:
             rest = [*rest, *theme.legend_difference(*pair)]

@@ -40,7 +40,11 @@ class Worker:
         """Run a coroutine beside all else, until `close`."""
         if self.loop is None:
             return work.close()
-        task = self.loop.create_task(work)
+        # JupyterLab's controls are answered in a thread of their own (a subshell): wake the loop
+        self.loop.call_soon_threadsafe(self._begin, self.loop, work)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+        task = loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -49,7 +49,6 @@ def draw(
         height=115,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label="free, GiB",
     )
     colours = [size.colour for size in theme.SIZES]

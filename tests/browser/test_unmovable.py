@@ -74,20 +74,22 @@ def test_the_slider_moves_by_keyboard_and_the_figures_are_those_of_age(page):
 
 
 def test_another_measure_and_policy(page):
-    page.page.get_by_label("Show").select_option(label="2 MiB regions spoilt by unmovable memory")
+    page.page.get_by_label("Show", exact=True).select_option(
+        label="2 MiB regions spoilt by unmovable memory"
+    )
     page.until("unmovable.plots[0].yaxis[0].axis_label == 'regions'")
     spoilt = pl.age("64MiB", ["buddy"], turnovers=3, seeds=2, unmovable=0.0, **SHARES).ageing.runs[
         0
     ]
     assert shown(page)["buddy"] == pytest.approx(spoilt.spoilt.mean(axis=0).tolist())
-    page.page.get_by_label("Policy").fill("buddy:migratetypes=off")
+    page.page.get_by_label("Policy", exact=True).fill("buddy:migratetypes=off")
     page.press("Add")
     page.says("buddy:migratetypes=off")
     page.until("not unmovable.worker.busy and 'buddy:migratetypes=off' in unmovable.by_share")
-    assert page.page.get_by_role("checkbox").count() == 3
-    page.page.get_by_role("checkbox").nth(2).click()
+    assert page.page.locator(".potadlab input[type=checkbox]").count() == 3
+    page.page.locator(".potadlab input[type=checkbox]").nth(2).click()
     page.until("list(unmovable.by_share) == ['llfree', 'buddy']")
-    page.page.get_by_label("Show").select_option(index=0)
+    page.page.get_by_label("Show", exact=True).select_option(index=0)
     agrees(page, 0)
 
 
@@ -113,7 +115,7 @@ def test_cancel_mid_way_leaves_all_as_it_was(page):
 
 def test_an_unknown_policy_is_one_line(page):
     before = shown(page)
-    page.page.get_by_label("Policy").fill("<img src=x>")
+    page.page.get_by_label("Policy", exact=True).fill("<img src=x>")
     page.press("Add")
     line = page.page.locator(".potadlab-error")
     line.wait_for()
