@@ -308,7 +308,8 @@ def test_the_run_that_is_kept_has_the_promised_figures():
         "synthetic.potad.ns_per_op", "synthetic.potad_whole.ns_per_op", "synthetic.null.ns_per_op",
         "order9.potad_whole.pair_ns", "lookup.heads.1e6.independent_ns",
         "lookup.heads.1e6.dependent_ns", "lookup.heads.1e6.update_ns", "register.1.5TiB.us",
-        "start.warm_s", "threads.two_over_one", "memory.12M.peak_over_size", "import.4M.s",
+        "start.warm_s", "threads.two_over_one", "threads.control", "memory.12M.peak_over_size",
+        "import.4M.s",
         *(f"{name}.potad_whole.ns_per_op" for name in bundled.datasets()),
     ]  # fmt: skip
     assert not set(promised) - set(figures)

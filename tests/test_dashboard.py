@@ -226,7 +226,7 @@ def test_every_frame_holds_an_image_per_map_and_the_time(dashboard):
     dashboard.show_whole()
     made = dashboard.stage.painter.paint(dashboard.session.length, dashboard.window, "kind")
     assert [part["field"] for part in made.message["parts"]] == ["image", "image", "time_s"]
-    assert {len(image) for image in made.buffers} == {256 * 200}
+    assert {len(image) for image in made.buffers} == {256 * 160}
     assert len(np.unique(np.frombuffer(made.buffers[0], np.uint8))) > 3
 
 
@@ -302,6 +302,31 @@ def test_pointer_messages_zoom_pan_and_choose(dashboard):
     assert dashboard.selected[0] == "potad"
     dashboard.show_whole()
     assert dashboard.window == full
+
+
+def test_maps_are_made_for_the_screen_they_are_on(dashboard):
+    dashboard.go(5000)
+    canvas, window = dashboard.stage.canvas, dashboard.window
+    size = {"type": "size", "width": 347.5, "height": 163.0, "page_height": 720.0}
+    dashboard._hear(size)
+    assert dashboard.stage.canvas is canvas  # they are of this size
+    dashboard._hear({**size, "width": 1005.0, "page_height": 1440.0})
+    assert dashboard.stage.canvas is not canvas
+    high = dashboard.stage.canvas.maps["potad"].height
+    assert high == canvas.maps["potad"].height + 288
+    assert dashboard.window.pixels == regions.Pixels(512, 163 + 288)
+    assert dashboard.window.end >= window.end
+    frame = dashboard.stage.painter.paint(*dashboard._moment())
+    assert {len(image) for image in frame.buffers} == {512 * 451}
+    images = dashboard.stage.canvas.images.values()
+    assert {each.data["image"][0].shape for each in images} == {(451, 512)}
+    dashboard._hear({**size, "width": 1005.0, "height": 455.0, "page_height": 1440.0})
+    assert dashboard.window.pixels == regions.Pixels(512, 451)  # four rows more are not worth it
+    view = dashboard.keeping.view()
+    dashboard._hear({**size, "height": 451.0})
+    assert dashboard.window.pixels == regions.Pixels(256, 163)
+    assert dashboard.window.first <= window.first <= window.end <= dashboard.window.end
+    assert (view["width"], view["height"]) == (512, 451)
 
 
 def press(dashboard, key, shift=False):
@@ -464,19 +489,21 @@ def test_as_fast_as_it_can_passes_the_whole_trace_in_so_many_pictures(dashboard)
 def test_another_allocator_joins_with_the_ops_by_hand_and_undo_takes_them_from_all(dashboard):
     chosen_block(dashboard)
     dashboard.controls.fail.click()
-    comparing, session = dashboard.comparing, dashboard.session
+    comparing = dashboard.comparing
     comparing.spec.value = "potad:caches=off"
     comparing.add.click()
+    session = dashboard.session
     assert session.names[-1] == "potad:caches=off"
     assert dashboard.names == ["potad", "buddy", "potad:caches=off"]
     events = session.runs["potad:caches=off"].events
     assert len(events) == session.length
     dashboard.undo()
+    session = dashboard.session
     assert len(session.runs["potad:caches=off"].events) == session.length
     comparing.spec.value = "nobody"
     comparing.add.click()
     assert "allocator &#x27;nobody&#x27; is not there" in dashboard.controls.message.value
-    assert session.names[-1] == "potad:caches=off"
+    assert dashboard.session is session
     dashboard.controls.allocators["potad:caches=off"].value = False
 
 
@@ -513,6 +540,20 @@ def test_the_comparison_is_a_table_and_a_text_to_paste(dashboard):
     dashboard.go(10)
     assert comparing.paste.value != at
     dashboard.controls.tabs.selected_index = 0
+
+
+def test_a_tab_in_front_gets_room(dashboard):
+    def shown():
+        canvas = dashboard.stage.canvas
+        return [plot.visible for plot in (*canvas.orders.values(), canvas.latency)]
+
+    dashboard.controls.tabs.selected_index = 2
+    assert not any(shown())
+    dashboard._redraw_here()
+    assert not any(shown())
+    assert all(plot.visible for plot in dashboard.stage.canvas.maps.values())
+    dashboard.controls.tabs.selected_index = 0
+    assert all(shown())
 
 
 def test_cancelled_work_leaves_all_as_it_was(dashboard):

@@ -420,7 +420,7 @@ def test_wheel_and_drag_move_both_maps_and_a_click_chooses(large):
     assert "block of 2 MiB, anon" in large.controls.described.value
     for name in large.allocators:
         assert len(large.canvas.shapes[name].data["xs"]) == 1
-    assert large._tip("buddy", 0)[0] == "32 MiB here: 1 block"
+    assert large._tip("buddy", 0)[0] == "64 MiB here: 1 block"
     ask(large, "release")
     assert both(large) == ([], [])
 

@@ -282,7 +282,7 @@ def test_the_widget_shows_what_happens(shown):
     assert panel.describe(3)[0].endswith("out of service")
     assert panel.describe(PAGES) == ["beyond the memory"]
     frame = panel.stage.painter.paint(panel.window)
-    image = np.frombuffer(frame.buffers[0], np.uint8).reshape(regions.HEIGHT, regions.WIDTH)
+    image = regions.image_of(frame.buffers[0], regions.SMALL)
     table = categories()
     scale = panel.window.scale
     cells = image[: panel.window.height : scale, ::scale].reshape(-1)

@@ -27,7 +27,7 @@ from potadlab.views import (
     theme,
     timeline,
 )
-from potadlab.views.regions import HEIGHT, WIDTH, Window
+from potadlab.views.regions import Pixels, Window
 
 EVERYTHING = np.array([[0, 1 << 20]], np.int64)
 PAGE = 4096
@@ -43,19 +43,22 @@ def blocks(*rows):
 
 # ---- regions ----
 
+PIXELS = Pixels(256, 200)
+WIDTH, HEIGHT = PIXELS.width, PIXELS.height
+
 
 def test_whole_shows_all_in_rows_of_a_power_of_two():
-    window = regions.whole(6_553_600)
-    assert window == Window(0, 128, 256, 200)
+    window = regions.whole(6_553_600, pixels=PIXELS)
+    assert window == Window(0, 128, 256, 200, pixels=PIXELS)
     assert window.end == 6_553_600
-    small = regions.whole(1000)
+    small = regions.whole(1000, pixels=PIXELS)
     assert (small.columns, small.granules_per_cell, small.scale) == (64, 1, 4)
     assert small.end >= 1000 > small.end - small.row_granules
 
 
 @pytest.mark.parametrize("granules", [1, 1000, 51_200, 51_201, 2_400_000, 3 << 30])
 def test_every_zoom_keeps_its_granule_in_the_window_and_zooming_out_ends_at_the_whole(granules):
-    window = regions.whole(granules)
+    window = regions.whole(granules, pixels=PIXELS)
     for granule in (0, granules // 3, granules - 1):
         closer = window
         for _ in range(40):
@@ -67,7 +70,7 @@ def test_every_zoom_keeps_its_granule_in_the_window_and_zooming_out_ends_at_the_
 
 
 def test_a_pixel_names_the_granule_that_is_drawn_there():
-    window = Window(first=4096, granules_per_cell=1, columns=64, rows=50)
+    window = Window(first=4096, granules_per_cell=1, columns=64, rows=50, pixels=PIXELS)
     assert regions.locate(window, 0, 0) == 4096
     assert regions.locate(window, 4 * 3 + 1, 4 * 2 + 3) == 4096 + 2 * 64 + 3
     assert regions.locate(window, -1, 0) is None
@@ -78,7 +81,7 @@ def test_a_pixel_names_the_granule_that_is_drawn_there():
 
 
 def test_pan_stops_at_both_ends():
-    window = regions.zoom(regions.whole(1 << 20), 1 << 19, 3, 1 << 20)
+    window = regions.zoom(regions.whole(1 << 20, pixels=PIXELS), 1 << 19, 3, 1 << 20)
     assert regions.pan(window, -10_000, 1 << 20).first == 0
     assert regions.pan(window, 10_000, 1 << 20).end == 1 << 20
     assert regions.pan(window, 2, 1 << 20).first == window.first + 2 * window.row_granules
@@ -96,7 +99,7 @@ def test_pan_stops_at_both_ends():
     ],
 )
 def test_a_stretched_picture_shows_each_address_as_it_was_shown_before(change, hilbert):
-    before = regions.zoom(regions.whole(1 << 20, hilbert), 700_000, 6, 1 << 20)
+    before = regions.zoom(regions.whole(1 << 20, hilbert, pixels=PIXELS), 700_000, 6, 1 << 20)
     assert before.scale > 1
     cells = np.random.default_rng(3).integers(2, 200, before.rows * before.columns, np.uint8)
     shown = regions.picture(before, cells)["image"][0]
@@ -115,15 +118,53 @@ def test_a_stretched_picture_shows_each_address_as_it_was_shown_before(change, h
     assert known > 100
 
 
+def test_a_picture_is_no_larger_than_its_frame_on_the_screen():
+    assert regions.fitting(347.0, 163.5) == Pixels(256, 163)
+    assert regions.fitting(512.0, 2000) == Pixels(512, 1024)
+    assert regions.fitting(220, 163) == Pixels(128, 163)
+    assert regions.fitting(5000, 400) == Pixels(1024, 400)
+    for width, height in ((100, 163), (300, 163), (256, 5), (256, 5000)):
+        assert not regions.is_pixels(width, height)
+    assert regions.is_pixels(512, 400)
+
+
+@pytest.mark.parametrize("granules", [1000, 1 << 20, 3 << 30])
+@pytest.mark.parametrize("pixels", [Pixels(128, 150), Pixels(512, 333), Pixels(1024, 500)])
+def test_in_another_size_a_window_shows_at_least_the_same_memory(granules, pixels):
+    window = regions.whole(granules, pixels=PIXELS)
+    for _ in range(40):
+        found = regions.resized(window, pixels, granules)
+        assert found.pixels == pixels
+        assert found.height <= pixels.height
+        assert found.first <= window.first
+        assert found.end >= min(window.end, granules)
+        closer = regions.zoom(found, window.first, 1, granules)
+        assert closer == found or closer.end - closer.first < window.end - window.first
+        window = regions.zoom(window, granules // 3, 1, granules)
+    assert regions.resized(regions.whole(granules, pixels=PIXELS), pixels, granules) == (
+        regions.whole(granules, pixels=pixels)
+    )
+
+
+def test_a_larger_picture_shows_smaller_cells():
+    large = Pixels(1024, 400)
+    cells = regions.whole(1 << 20, pixels=large)
+    assert cells.granules_per_cell * 8 == regions.whole(1 << 20, pixels=PIXELS).granules_per_cell
+    live = blocks((4096, 2, "file"))
+    found = regions.columns(live, EVERYTHING, 1 << 20, PAGE, cells)["image"][0]
+    assert found.shape == (400, 1024)
+    assert np.count_nonzero(found == theme.FIRST_SIZE + 3) == 1
+
+
 def test_showing_makes_a_block_a_good_part_of_the_map():
-    window = regions.showing(500_000, 2048, 1 << 20)
+    window = regions.showing(500_000, 2048, 1 << 20, pixels=PIXELS)
     assert window.first <= 500_000
     assert window.end >= 502_048
     assert 8 * 2048 <= window.end - window.first <= 32 * 2048
 
 
 def test_columns_are_the_dominant_size_of_each_cell():
-    window = regions.whole(1 << 20)  # 32 granules to a cell
+    window = regions.whole(1 << 20, pixels=PIXELS)  # 32 granules to a cell
     cell = window.granules_per_cell
     live = blocks((0, 9, "anon"), (3 * 1024, 5, "slab"), (4096, 0, "file"))
     image = regions.columns(live, EVERYTHING, 1 << 20, PAGE, window)["image"][0]
@@ -144,7 +185,7 @@ def test_columns_are_the_dominant_size_of_each_cell():
     ],
 )
 def test_one_block_in_each_colouring_and_failed_memory_in_all(colouring, expected):
-    window = Window(0, 1, 256, 200)
+    window = Window(0, 1, 256, 200, pixels=PIXELS)
     live = blocks((0, 0, "slab"), (8, 3, "anon"), (11, 0, "poison"))
     ranges = np.array([[0, 100]], np.int64)
     image = regions.columns(live, ranges, 120, PAGE, window, colouring)["image"][0]
@@ -155,7 +196,7 @@ def test_one_block_in_each_colouring_and_failed_memory_in_all(colouring, expecte
 
 
 def test_zoomed_in_neighbours_are_parted_by_lines():
-    window = Window(0, 1, 32, 25)  # 8 pixels to a granule
+    window = Window(0, 1, 32, 25, pixels=PIXELS)  # 8 pixels to a granule
     live = blocks((0, 1, "anon"), (2, 1, "anon"))
     image = regions.columns(live, EVERYTHING, 1 << 20, PAGE, window, theme.BY_KIND)["image"][0]
     anon = theme.FIRST_KIND + KIND["anon"]
@@ -164,7 +205,7 @@ def test_zoomed_in_neighbours_are_parted_by_lines():
 
 
 def test_outlines_follow_rows():
-    window = Window(0, 1, 256, 200)
+    window = Window(0, 1, 256, 200, pixels=PIXELS)
     assert regions.outline(window, 10, 4) == ([10, 14, 14, 10, 10], [0, 0, 1, 1, 0])
     xs, ys = regions.outline(window, 250, 12)
     assert (xs[:2], max(ys)) == ([250, 256], 2)
@@ -188,7 +229,7 @@ def test_the_curve_visits_every_cell_once_and_steps_to_neighbours(columns, rows)
 
 
 def test_along_the_curve_the_pixels_are_those_of_the_rows_elsewhere():
-    rows = Window(first=0, granules_per_cell=1, columns=64, rows=50)
+    rows = Window(first=0, granules_per_cell=1, columns=64, rows=50, pixels=PIXELS)
     bent = regions.along(rows, hilbert=True)
     live = blocks(*((granule, 0, "slab") for granule in range(0, 3000, 7)), (3072, 6, "anon"))
     images = [
@@ -205,7 +246,7 @@ def test_along_the_curve_the_pixels_are_those_of_the_rows_elsewhere():
 
 
 def test_an_outline_along_the_curve_is_every_side_to_another_cell():
-    window = Window(0, 1, 32, 25, hilbert=True)
+    window = Window(0, 1, 32, 25, hilbert=True, pixels=PIXELS)
     xs, ys = regions.outline(window, 5, 1)
     assert len(xs) == 4 * 3  # a cell alone has four sides, each ended by NaN
     (x, y), scale = regions.place(window, 5), window.scale
@@ -254,7 +295,7 @@ def test_every_index_of_a_colouring_has_its_legend_and_no_two_their_colour():
 
 
 def test_one_unmovable_page_shows_in_gigabytes_of_movable_ones_if_the_worst_is_asked_for():
-    window = Window(0, 1 << 18, 256, 200)
+    window = Window(0, 1 << 18, 256, 200, pixels=PIXELS)
     live = blocks((0, 18, "anon"), (1 << 18, 17, "anon"), (3 << 17, 0, "slab"))
     ranges = np.array([[0, 1 << 20]], np.int64)
     images = [
@@ -281,13 +322,13 @@ def test_granules_in_use_of_each_cell_are_those_that_a_twin_counts(data):
             rows.append((start << 5, order, "slab"))
     live = blocks(*sorted(rows))
     first, per_cell = data.draw(st.sampled_from([(0, 2), (64, 1), (32, 16), (96, 3)]))
-    window = Window(first, per_cell, 32, 2)
+    window = Window(first, per_cell, 32, 2, pixels=PIXELS)
     held = np.pad(taken, (0, 4096))[first : first + 64 * per_cell].reshape(64, per_cell)
     assert difference.used(live, window).tolist() == held.sum(axis=1).tolist()
 
 
 def test_a_map_of_differences_says_who_has_what():
-    window = Window(0, 8, 256, 200)
+    window = Window(0, 8, 256, 200, pixels=PIXELS)
     one = blocks((0, 3, "slab"), (8, 3, "anon"), (16, 0, "anon"), (24, 2, "anon"))
     other = blocks((8, 3, "slab"), (32, 3, "slab"), (40, 1, "slab"), (48, 0, "poison"))
     ranges = np.array([[0, 64]], np.int64)
@@ -300,10 +341,12 @@ def test_a_map_of_differences_says_who_has_what():
 
 
 def test_labels_are_sizes_where_exact_and_addresses_elsewhere():
-    across, down = regions.ticks(regions.whole(6_553_600), PAGE)
+    across, down = regions.ticks(regions.whole(6_553_600, pixels=PIXELS), PAGE)
     assert across[WIDTH // 2] == "+64 MiB"
     assert list(down.values())[:3] == ["0", "4 GiB", "8 GiB"]
-    _, down = regions.ticks(Window(first=32 * 1001, granules_per_cell=1, columns=32, rows=25), PAGE)
+    _, down = regions.ticks(
+        Window(first=32 * 1001, granules_per_cell=1, columns=32, rows=25, pixels=PIXELS), PAGE
+    )
     assert all(label.startswith("0x") or "MiB" in label for label in down.values())
 
 
@@ -545,7 +588,7 @@ def test_every_figure_can_be_drawn(light):
         descriptors.draw(descriptors.columns(times, live, 10**4, 10**4), 1.0, marker),
         latency.draw([Measured()]),
     ]
-    regions.label(figures[0], regions.whole(1 << 20), PAGE)
+    regions.label(figures[0], regions.whole(1 << 20, pixels=PIXELS), PAGE)
     from bokeh.layouts import column
 
     for plot in figures:

@@ -9,6 +9,7 @@ const HOVER_LOST_MS = 1500; // then the answer will not come
 const PIECE_BYTES = 1 << 20; // of a file that goes to the kernel
 const FILES_MAX = 2; // a trace, and the memory before it
 const WHEEL_STEP = 60; // a notch of a mouse is 100 or so; touch pads send many small ones
+const RESIZE_REST_MS = 300; // then a window is no longer pulled larger
 const WHEEL_REST_MS = 300; // then a movement of the wheel is over
 
 const documents = () => (window.Bokeh && window.Bokeh.documents) || [];
@@ -191,6 +192,35 @@ function figuresOf(target) {
   return found.filter((view) => view.el.getBoundingClientRect().width > 0);
 }
 
+class Size {
+  // Tells the kernel how large the maps are on the screen, when they are first shown and when that
+  // changes: pictures are made for it.
+  constructor(model) {
+    [this.model, this.told, this.later] = [model, "", 0];
+  }
+  watch(root) {
+    this.observer = new ResizeObserver(() => {
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.tell(), RESIZE_REST_MS);
+    });
+    this.observer.observe(root);
+  }
+  tell() {
+    const [target] = this.model.get("targets");
+    const map = target && figuresOf(target).find((view) => view.model.name?.startsWith("map "));
+    if (!map) return;
+    const { width, height } = map.frame.bbox;
+    const size = { width, height, page_height: window.innerHeight };
+    if (JSON.stringify(size) === this.told) return;
+    this.told = JSON.stringify(size);
+    this.model.send({ type: "size", ...size });
+  }
+  leave() {
+    clearTimeout(this.later);
+    this.observer?.disconnect();
+  }
+}
+
 async function asPng(shown, width, height) {
   const canvas = document.createElement("canvas");
   const scale = window.devicePixelRatio || 1;
@@ -274,12 +304,13 @@ class Upload {
   }
 }
 
-async function receive({ model, pointer, upload }, message, buffers) {
+async function receive({ model, pointer, upload, size }, message, buffers) {
   message.parts?.forEach((part, i) => write(part, buffers[i]));
   if (message.type === "frame") {
     const came = performance.now();
     await painted();
     model.send({ type: "shown", number: message.number, page_ms: performance.now() - came });
+    size.tell();
   } else if (message.type === "tip") {
     pointer.told(message.lines);
   } else if (message.type === "picture") {
@@ -300,9 +331,10 @@ function initialize({ model }) {
   const pointer = new Pointer(model, tip);
   const keyboard = new Keyboard(model);
   const upload = new Upload(model);
+  const size = new Size(model);
   const hub = (window.potadlab = window.potadlab || {});
   hub[model.get("key")] = (map, event) => pointer.hear(map, event);
-  Object.assign(hub[model.get("key")], { keyboard, upload });
+  Object.assign(hub[model.get("key")], { keyboard, upload, size });
 
   const move = (event) => tip.follow(event.clientX, event.clientY);
   window.addEventListener("pointermove", move, { passive: true });
@@ -310,7 +342,7 @@ function initialize({ model }) {
   theme.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
 
   model.on("msg:custom", (message, buffers) => {
-    void receive({ model, pointer, upload }, message, buffers);
+    void receive({ model, pointer, upload, size }, message, buffers);
   });
   model.on("change:targets", () => void greet(model));
   void greet(model);
@@ -318,6 +350,7 @@ function initialize({ model }) {
     window.removeEventListener("pointermove", move);
     theme.disconnect();
     keyboard.leave();
+    size.leave();
     tip.box.remove();
     delete hub[model.get("key")];
   };
@@ -390,12 +423,13 @@ function render({ model, el }) {
     const root = el.closest(".potadlab");
     if (!root) return;
     watchers.push(new Names(root));
-    const { keyboard, upload } = window.potadlab[model.get("key")];
+    const { keyboard, upload, size } = window.potadlab[model.get("key")];
     keyboard.root = root;
     if (model.get("linked")) upload.over(root);
     const figures = root.querySelector(".potadlab-figures");
     if (!figures) return;
     watchers.push(new Sight(model, figures));
+    size.watch(figures);
     figures.tabIndex = 0;
     figures.setAttribute("role", "group");
     figures.setAttribute("aria-label", model.get("words"));

@@ -13,7 +13,7 @@ from ..kinds import KIND, KINDS
 from ..metrics.latency import Latency
 from ..session import Session
 from ..views import descriptors, latency, orders, strip, theme, timeline
-from .maps import Maps, wire
+from .maps import SMALL, Maps, Screen, wire
 
 SIDE_WIDTH = 300
 STRIP = "strip"  # what the page calls it
@@ -32,10 +32,11 @@ class Canvas(Maps):
         light: bool,
         pictures: Mapping[str, bytes],
         pair: tuple[str, str] | None = None,
+        screen: Screen = SMALL,
     ) -> None:
         self.allocators, self.pair = list(names), pair
         names = [*names, difference_name(pair)] if pair else names
-        super().__init__(names, session.space.granule_bytes, key, pictures)
+        super().__init__(names, session.space.granule_bytes, key, pictures, screen)
         self.session = session
         self._seconds = seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
         # a source may serve several figures, so one marker moves in all of them
@@ -90,6 +91,11 @@ class Canvas(Maps):
         side = column(self.descriptors, self.latency, width=SIDE_WIDTH, sizing_mode="fixed")
         shown = row(*pairs, side, sizing_mode="stretch_width")
         return column(self.strip, shown, sizing_mode="stretch_width")
+
+    def make_room(self, room: bool) -> None:
+        """Hide what is told over time, so that maps and what stands below are seen at once."""
+        for plot in (*self.orders.values(), self.latency):
+            plot.visible = not room
 
     def note(self, where: Mapping[str, np.ndarray]) -> None:
         """Mark notable ops on the strip: indices by what they are."""

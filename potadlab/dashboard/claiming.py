@@ -488,7 +488,7 @@ def _table(answers: list[Answer], shown: Stop | None) -> str:
             parts.append(
                 f"<tr><td{mark if cells[0] else ''}>{escape(str(cells[0]))}</td>{told}</tr>"
             )
-    return f'<table class="potadlab-numbers">{"".join(parts)}</table>'
+    return f'<table class="potadlab-numbers potadlab-steps">{"".join(parts)}</table>'
 
 
 def _curve_table(found: list[Survey]) -> str:

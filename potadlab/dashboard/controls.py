@@ -56,8 +56,13 @@ class Controls:
         self.message.add_class("potadlab-message")
         self.progress, self.cancel = at_work()
         self.tabs = widgets.Tab(layout=widgets.Layout(width="100%"))
-        self.figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="322px"))
+        self.figures = widgets.VBox(layout=widgets.Layout(width="100%"))
         self.figures.add_class("potadlab-figures")
+        self.leave_room(False)
+
+    def leave_room(self, room: bool) -> None:
+        """Room for low figures, or for all: nothing jumps when they are put up anew."""
+        self.figures.layout.min_height = "275px" if room else "322px"
 
     def add_allocator(self, name: str, shown: bool) -> None:
         """A box to tick for the map of an allocator."""

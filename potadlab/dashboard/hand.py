@@ -87,7 +87,7 @@ class Hand(Panel):
             self.canvas = StepsCanvas(names, self.space, key)
         else:
             unit, pictures = self.space.granule_bytes, self.stage.pictures
-            self.canvas = Maps(names, unit, key, pictures)
+            self.canvas = Maps(names, unit, key, pictures, self.screen)
             painter = MapPainter(self.canvas, self.space)
         self.canvas.dress(self.light)
         self._fill()
@@ -108,6 +108,9 @@ class Hand(Panel):
 
     def _looked(self) -> None:
         self._fill()
+
+    def _resized(self) -> None:
+        self._redraw()
 
     def _dress(self) -> None:
         self._version += 1

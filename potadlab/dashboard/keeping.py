@@ -107,6 +107,8 @@ class Keeping:
             "first": window.first,
             "columns": window.columns,
             "granules_per_cell": window.granules_per_cell,
+            "width": window.pixels.width,
+            "height": window.pixels.height,
             "hilbert": window.hilbert,
             "colouring": controls.colouring.value,
             "worst": controls.worst.value,
@@ -189,7 +191,7 @@ class Keeping:
             (str(name), int(since), int(start), int(size))
             for name, since, start, size in view.get("placed", [])
         ]
-        board.window = window
+        board.window = regions.resized(window, board.screen.pixels, board._end_of(session))
         chosen = view.get("selected")
         board.selected = None
         if chosen and chosen[0] in session.names:
@@ -266,8 +268,11 @@ def window_of(session: Session, view: dict[str, Any]) -> regions.Window:
     """The window of a view; KeyError, TypeError, ValueError for one that is none."""
     names = ("first", "columns", "granules_per_cell")
     first, columns, per_cell = (int(view[name]) for name in names)
-    end = end_of_service(session)
-    return regions.window_of(first, columns, per_cell, view["hilbert"] is True, end)
+    width, height = int(view.get("width", 256)), int(view.get("height", 200))  # of old: so large
+    if not regions.is_pixels(width, height):
+        raise ValueError(f"no map has {width} x {height} pixels")
+    end, pixels = end_of_service(session), regions.Pixels(width, height)
+    return regions.window_of(first, columns, per_cell, view["hilbert"] is True, end, pixels)
 
 
 def _whole(found: Any) -> list[int]:

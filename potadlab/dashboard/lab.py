@@ -272,7 +272,8 @@ class Dashboard(Panel):
         self.selected, self.placed, self._branches, self.index = None, [], [], 0
         self.seeker.opened()
         self.moments.opened()
-        self.window = regions.whole(end_of_service(self.session), self.controls.lie.value)
+        end = end_of_service(self.session)
+        self.window = regions.whole(end, self.controls.lie.value, self.screen.pixels)
         self._say_trace()
         self._show_path()
         self.controls.enable(True)
@@ -324,7 +325,9 @@ class Dashboard(Panel):
             self.light,
             self.stage.pictures,
             self.comparing.difference.value,
+            self.screen,
         )
+        self._make_room(canvas)
         canvas.label(self.window)
         canvas.note(self.moments.found())
         self.stage.show(canvas, Painter(canvas))
@@ -336,6 +339,12 @@ class Dashboard(Panel):
         """What stands in the tab that is in front; the first tab holds no part."""
         at = self.controls.tabs.selected_index
         return self.parts[at - 1] if at else None
+
+    def _make_room(self, canvas: Canvas) -> None:
+        """For the part in front, which goes with the maps; a picture to keep is of everything."""
+        room = self.front not in (None, self.keeping)
+        canvas.make_room(room)
+        self.controls.leave_room(room)
 
     # ---- the page ----
 
@@ -356,6 +365,10 @@ class Dashboard(Panel):
                 self._advance()  # also while nobody sees the pictures
                 self._say_moment()
             self._say_status()
+
+    def _resized(self) -> None:
+        if self.stage.canvas:
+            self._redraw()
 
     def _dress(self) -> None:
         if self.stage.canvas:
@@ -667,6 +680,12 @@ class Dashboard(Panel):
             if allocator == name and since_ns <= now_ns
         ]
 
+    def _come(self) -> None:
+        """Another tab is in front."""
+        if self.stage.canvas:
+            self._make_room(self._canvas())
+        self._say_part()
+
     def _say_part(self) -> None:
         """The part whose tab is in front follows the moment; the others when they are called."""
         front = self.front
@@ -810,7 +829,7 @@ class Dashboard(Panel):
         controls.path.observe(lambda _change: self._act(self._open_path), "value")
         for name in controls.allocators:
             self._watch_box(name)
-        controls.tabs.observe(lambda _change: self._act(self._say_part), "selected_index")
+        controls.tabs.observe(lambda _change: self._act(self._come), "selected_index")
 
     def _watch_box(self, name: str) -> None:
         box = self.controls.allocators[name]

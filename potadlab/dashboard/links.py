@@ -25,6 +25,7 @@ _NUMBERS = {  # what the link calls it: what a view does
     "columns": "columns",
     "cell": "granules_per_cell",
 }
+_PIXELS = ("width", "height")  # of a map; without them, as the first maps had
 _NUMBER_MAX = 1 << 62
 _LIES = {"rows": False, "hilbert": True}
 
@@ -41,6 +42,7 @@ def write(session: Session, view: dict[str, Any]) -> str:
     found += [("show", name) for name in view["shown"]]
     found += [("ops", len(session.trace.ops))]
     found += [(key, view[name]) for key, name in _NUMBERS.items()]
+    found += [(name, view[name]) for name in _PIXELS]
     found += [("lie", "hilbert" if view["hilbert"] else "rows"), ("colour", view["colouring"])]
     found += [("worst", 1)] if view["worst"] else []
     found += [("minus", name) for name in view["difference"] or ()]
@@ -87,6 +89,7 @@ def _read(query: str) -> Saved:
     ops = _number("ops", told)
     view: dict[str, Any] = {
         **{name: _number(key, told) for key, name in _NUMBERS.items()},
+        **{name: _number(name, told) for name in _PIXELS if name in told},
         "hilbert": _LIES[told["lie"][-1]],
         "colouring": told["colour"][-1],
         "worst": "worst" in told,

@@ -45,15 +45,12 @@ class FramesPainter:
 
     def paint(self, window: regions.Window) -> Frame:
         chosen_s = time.monotonic()
-        image = np.zeros((regions.HEIGHT, regions.WIDTH), np.uint8)
         pixels = np.zeros(window.rows * window.columns, np.uint8)
         usage.cells(
             self._frames, self._categories, window.first, window.granules_per_cell,
             self._counts, pixels,
         )  # fmt: skip
-        shown = pixels.reshape(window.rows, window.columns)
-        shown = shown.repeat(window.scale, axis=0).repeat(window.scale, axis=1)
-        image[: window.height] = shown
+        image = regions.picture(window, pixels)["image"][0]
         name = self.canvas.names[0]
         parts = [{"id": self.canvas.images[name].id, "field": "image"}]
         return Frame({"type": "frame", "parts": parts}, [image.tobytes()], chosen_s)
@@ -123,7 +120,7 @@ class Memory(Panel):
         ]
 
     def _canvas(self) -> Maps:
-        return Maps([self.name], self.page_bytes, self.bridge.key, self.stage.pictures)
+        return Maps([self.name], self.page_bytes, self.bridge.key, self.stage.pictures, self.screen)
 
     def _redraw(self) -> None:
         self.canvas = self._canvas()
@@ -149,6 +146,9 @@ class Memory(Panel):
         self.canvas.label(self.window)
         marks = [(self.selected[1], "circle", _CHOSEN)] if self.selected else []
         self.canvas.mark(self.name, self.window, [], marks)
+
+    def _resized(self) -> None:
+        self._redraw()
 
     def _dress(self) -> None:
         self._redraw()
@@ -295,7 +295,8 @@ class Live(Memory):
         ]
 
     def _canvas(self) -> Maps:
-        return LiveCanvas([self.name], self.page_bytes, self.bridge.key, self.stage.pictures)
+        given = [self.name], self.page_bytes, self.bridge.key, self.stage.pictures
+        return LiveCanvas(*given, self.screen)
 
     def close(self) -> None:
         """Stop for good, and remove the tracing instance."""

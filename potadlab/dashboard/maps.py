@@ -6,9 +6,9 @@ life.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from bokeh.layouts import row
 from bokeh.models import ColumnDataSource, CustomJS
 
@@ -27,22 +27,52 @@ def wire(plot: Any, name: str, key: str, events: Sequence[str] = EVENTS) -> None
         plot.js_on_event(event, CustomJS(code=code))
 
 
+@dataclass(frozen=True)
+class Screen:
+    """How large maps stand on the page: a picture's pixels, and a map's height with its axes."""
+
+    pixels: regions.Pixels = regions.SMALL
+    map_height: int = regions.HEIGHT
+
+    def serves(self, wanted: "Screen") -> bool:
+        """Whether it will do in place of another: it is that, or has a few rows less."""
+        less = wanted.pixels.height - self.pixels.height
+        alike = self.pixels.width == wanted.pixels.width and self.map_height == wanted.map_height
+        return alike and 0 <= less <= _ROWS_LESS
+
+
+SMALL = Screen()
+_ROWS_LESS = 8
+_HEIGHT_SMALL, _HEIGHT_SHARE = 720, 0.4  # what a taller page has more of, so much is the maps'
+
+
+def height_for(page_height: float) -> int:
+    """Of a map with its axes on a page so high."""
+    return regions.HEIGHT + int(_HEIGHT_SHARE * max(page_height - _HEIGHT_SMALL, 0))
+
+
 class Maps:
     """A map of each of `names`; `root` is what the page shows."""
 
     def __init__(
-        self, names: Sequence[str], granule_bytes: int, key: str, pictures: Mapping[str, bytes]
+        self,
+        names: Sequence[str],
+        granule_bytes: int,
+        key: str,
+        pictures: Mapping[str, bytes],
+        screen: Screen = SMALL,
     ) -> None:
-        self.names, self.granule_bytes = list(names), granule_bytes
+        self.names, self.granule_bytes, self.screen = list(names), granule_bytes, screen
         # the last pictures stay until the next come, so that nothing flashes
-        self.images = {name: regions.source(pictures.get(name)) for name in names}
+        self.images = {name: regions.source(screen.pixels, pictures.get(name)) for name in names}
         self.shapes = {name: ColumnDataSource({"xs": [], "ys": [], "colour": []}) for name in names}
         self.marks = {name: ColumnDataSource(_marks([])) for name in names}
         self.maps = {name: self._map(name, key) for name in names}
         self.root = row(*self.maps.values(), sizing_mode="stretch_width")
 
     def _map(self, name: str, key: str) -> Any:
-        plot = regions.draw(name, self.images[name], self.shapes[name], self.marks[name])
+        data = self.images[name], self.shapes[name], self.marks[name]
+        plot = regions.draw(name, *data, height=self.screen.map_height)
         plot.name = f"map {name}"
         wire(plot, name, key)
         return plot
@@ -84,7 +114,7 @@ class Maps:
     def write(self, images: list[bytes], seconds: float | None) -> None:
         """A frame by Bokeh's own way, where the bridge cannot find the sources."""
         for name, image in zip(self.names, images, strict=True):
-            pixels = np.frombuffer(image, np.uint8).reshape(regions.HEIGHT, regions.WIDTH)
+            pixels = regions.image_of(image, self.screen.pixels)
             self.images[name].data = {**self.images[name].data, "image": [pixels]}
 
 

@@ -11,6 +11,7 @@ from IPython import get_ipython
 from ..errors import PotadError
 from ..views import regions
 from .bridge import Bridge
+from .maps import SMALL, Screen, height_for
 from .stage import Stage, bring_bokeh
 
 
@@ -28,6 +29,7 @@ class Panel(ABC):
         self.window: regions.Window | None = None
         self.selected: tuple[str, int] | None = None  # allocator, granule
         self.light = True
+        self.screen = SMALL
         self._dragged: tuple[int, float] | None = None  # first granule and y at the drag's start
         self._quiet = False  # a widget is moved by us, not by hand
         self._closed = False
@@ -57,6 +59,10 @@ class Panel(ABC):
     @abstractmethod
     def _looked(self) -> None:
         """The window was moved: label and mark what is in it."""
+
+    @abstractmethod
+    def _resized(self) -> None:
+        """Maps are to be of another size: put new figures up."""
 
     @abstractmethod
     def _dress(self) -> None:
@@ -110,6 +116,21 @@ class Panel(ABC):
     def _hear_seen(self, message: dict[str, Any]) -> None:
         self.stage.see(message["seen"] is True)
 
+    def _hear_size(self, message: dict[str, Any]) -> None:
+        """How large a map's frame and the page are, in pixels of the screen."""
+        width, height, page_height = (
+            float(message[name]) for name in ("width", "height", "page_height")
+        )
+        map_height = height_for(page_height)
+        grows = map_height - self.screen.map_height  # the frame does, too
+        screen = Screen(regions.fitting(width, height + grows), map_height)
+        if self.window and not self.screen.serves(screen):
+            before = self.window
+            self.screen = screen
+            self.window = window = regions.resized(before, screen.pixels, self._end())
+            self.stage.change(lambda shown: regions.stretched(shown, before, window), show=False)
+            self._resized()
+
     def _hear_theme(self, message: dict[str, Any]) -> None:
         if bool(message["light"]) != self.light:
             self.light = bool(message["light"])
@@ -141,7 +162,7 @@ class Panel(ABC):
     def show_whole(self) -> None:
         """All memory again."""
         hilbert = self.window is not None and self.window.hilbert
-        self._look(regions.whole(self._end(), hilbert))
+        self._look(regions.whole(self._end(), hilbert, self.screen.pixels))
 
     def _look(self, window: regions.Window) -> None:
         if window != self.window and self.stage.canvas:

@@ -168,4 +168,4 @@ def place(window: regions.Window, granule: int, size: int, end: int) -> regions.
     inside = window.first <= granule and granule + size <= window.end
     if inside and window.granules_per_cell <= size:
         return window
-    return regions.showing(granule, size, end, window.hilbert)
+    return regions.showing(granule, size, end, window.hilbert, window.pixels)

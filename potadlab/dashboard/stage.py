@@ -107,13 +107,13 @@ class Stage:
         if self.painter:
             self._wanted.set()
 
-    def change(self, change: Change) -> None:
-        """Change the pictures at once; they are shown so until the next is painted."""
+    def change(self, change: Change, show: bool = True) -> None:
+        """Change the pictures, shown at once, until the next is painted; or for new figures."""
         self.pictures = {name: change(picture) for name, picture in self.pictures.items()}
         self._changes.append(change)
         if self.flow.waiting:
             self.flow.waiting.buffers = [change(picture) for picture in self.flow.waiting.buffers]
-        if self.painter is None or not self.flow.ready or self._missing:
+        if self.painter is None or not (show and self.flow.ready) or self._missing:
             return
         images = self.painter.canvas.images
         shown = [name for name in images if name in self.pictures]

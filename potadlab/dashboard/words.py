@@ -130,6 +130,7 @@ STYLE = """<style>
 .potadlab-numbers td, .potadlab-numbers th { padding: 1px 10px 1px 2px; text-align: left;
   font-weight: normal; font-variant-numeric: tabular-nums; }
 .potadlab-numbers th { color: var(--jp-ui-font-color2, #666); }
+.potadlab-steps td:nth-child(-n+5) { white-space: nowrap; }
 .potadlab-better { font-weight: 700; }
 .potadlab-better::before { content: "\\25B8 "; }
 .potadlab-paste textarea { font-family: var(--jp-code-font-family, monospace); font-size: 11px;

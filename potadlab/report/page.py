@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 MAPS_BYTES_MAX = 8 << 20  # all images of a page together, as text (four thirds of the bytes)
 MOMENTS_MAX, MOMENTS_MIN = 40, 3
-_IMAGE_BYTES = regions.WIDTH * regions.HEIGHT * 4 // 3
+_IMAGE_BYTES = regions.SMALL.width * regions.SMALL.height * 4 // 3
 
 
 def html_page(runs: "Sequence[Run]", progress: Callable[[float, str], None] | None = None) -> str:

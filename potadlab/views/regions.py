@@ -15,9 +15,33 @@ from ..core.raster import rasterise
 from ..units import format_size, is_power_of_two
 from . import curve, theme
 
-WIDTH, HEIGHT = 256, 200  # pixels sent; no more than a map has on the screen, so none is dropped
-_COLUMNS_MIN = 32  # then a granule is 8 pixels wide
+_COLUMNS_MIN = 32  # then a granule is 8 pixels wide or more
 _EDGES_FROM = 4  # pixels per cell from which blocks are parted by lines
+_WIDTHS = (128, 256, 512, 1024)
+_HEIGHT_MIN, _HEIGHT_MAX = 64, 1024
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How large a picture is: no larger than it is on the screen, so that none is dropped."""
+
+    width: int  # a power of two
+    height: int
+
+
+HEIGHT = 205  # of a map with title and axes, on a screen of 720 pixels
+SMALL = Pixels(256, 160)  # what a map of two has on a screen of 1280 x 720
+
+
+def fitting(width: float, height: float) -> Pixels:
+    """The largest picture for a frame of so many pixels on the screen."""
+    widths = [each for each in _WIDTHS if each <= width]
+    return Pixels(max(widths, default=_WIDTHS[0]), int(min(max(height, _HEIGHT_MIN), _HEIGHT_MAX)))
+
+
+def is_pixels(width: int, height: int) -> bool:
+    """Whether a picture may have this size."""
+    return width in _WIDTHS and _HEIGHT_MIN <= height <= _HEIGHT_MAX
 
 
 @dataclass(frozen=True)
@@ -29,6 +53,7 @@ class Window:
     columns: int
     rows: int
     hilbert: bool = False  # along a Hilbert curve, not in rows
+    pixels: Pixels = SMALL
 
     @property
     def row_granules(self) -> int:
@@ -41,7 +66,7 @@ class Window:
     @property
     def scale(self) -> int:
         """Pixels per cell."""
-        return WIDTH // self.columns
+        return self.pixels.width // self.columns
 
     @property
     def height(self) -> int:
@@ -49,39 +74,51 @@ class Window:
         return self.rows * self.scale
 
 
-def _ladder(granules: int) -> list[tuple[int, int]]:
+def _ladder(granules: int, pixels: Pixels) -> list[tuple[int, int]]:
     """(columns, granules_per_cell) of every zoom, the whole space first."""
     steps = [(_COLUMNS_MIN, 1)]
-    while _rows_max(steps[-1][0]) * steps[-1][0] * steps[-1][1] < granules:
+    while _rows_max(steps[-1][0], pixels) * steps[-1][0] * steps[-1][1] < granules:
         columns, per_cell = steps[-1]
-        wider = (columns * 2, 1) if columns < WIDTH else (columns, per_cell * 2)
+        wider = (columns * 2, 1) if columns < pixels.width else (columns, per_cell * 2)
         steps.append(wider)
     return steps[::-1]
 
 
-def _rows_max(columns: int) -> int:
-    return HEIGHT * columns // WIDTH
+def _rows_max(columns: int, pixels: Pixels) -> int:
+    return pixels.height * columns // pixels.width
 
 
-def _window(first: int, step: tuple[int, int], granules: int, hilbert: bool = False) -> Window:
+def _window(
+    first: int, step: tuple[int, int], granules: int, hilbert: bool, pixels: Pixels
+) -> Window:
     """A window of this zoom from the row of `first` on, never beyond the space."""
     columns, per_cell = step
     rows_all = -(-granules // (columns * per_cell))
-    rows = min(_rows_max(columns), rows_all)
+    rows = min(_rows_max(columns, pixels), rows_all)
     row = min(max(first // (columns * per_cell), 0), rows_all - rows)
-    return Window(row * columns * per_cell, per_cell, columns, rows, hilbert)
+    return Window(row * columns * per_cell, per_cell, columns, rows, hilbert, pixels)
 
 
-def whole(granules: int, hilbert: bool = False) -> Window:
+def whole(granules: int, hilbert: bool = False, pixels: Pixels = SMALL) -> Window:
     """The window that shows a whole space, with the shortest rows that do."""
-    return _window(0, _ladder(granules)[0], granules, hilbert)
+    return _window(0, _ladder(granules, pixels)[0], granules, hilbert, pixels)
 
 
-def window_of(first: int, columns: int, per_cell: int, hilbert: bool, granules: int) -> Window:
+def window_of(
+    first: int, columns: int, per_cell: int, hilbert: bool, granules: int, pixels: Pixels = SMALL
+) -> Window:
     """The window of this zoom from about `first` on; ValueError for a zoom that is none."""
-    if (columns, per_cell) not in _ladder(granules):
+    if (columns, per_cell) not in _ladder(granules, pixels):
         raise ValueError(f"no zoom of {columns} columns with {per_cell} granules in a cell")
-    return _window(first, (columns, per_cell), granules, hilbert)
+    return _window(first, (columns, per_cell), granules, hilbert, pixels)
+
+
+def resized(window: Window, pixels: Pixels, granules: int) -> Window:
+    """About the same memory in a picture of another size: the closest zoom that shows it all."""
+    shown, ladder = window.end - window.first, _ladder(granules, pixels)
+    steps = [step for step in ladder if _rows_max(step[0], pixels) * step[0] * step[1] >= shown]
+    step = (steps or ladder[:1])[-1]
+    return _window(window.first, step, granules, window.hilbert, pixels)
 
 
 def along(window: Window, hilbert: bool) -> Window:
@@ -126,29 +163,32 @@ def locate(window: Window, x: float, y: float) -> int | None:
 
 def zoom(window: Window, granule: int, steps: int, granules: int) -> Window:
     """Zoomed in (steps > 0) or out; `granule` stays at its height on the map, if it can."""
-    ladder = _ladder(granules)
+    ladder = _ladder(granules, window.pixels)
     step = ladder.index((window.columns, window.granules_per_cell)) + steps
     columns, per_cell = ladder[min(max(step, 0), len(ladder) - 1)]
     share = (granule - window.first) / (window.end - window.first)
-    above = int(share * _rows_max(columns)) * columns * per_cell
-    return _window(granule - above, (columns, per_cell), granules, window.hilbert)
+    above = int(share * _rows_max(columns, window.pixels)) * columns * per_cell
+    step_ = columns, per_cell
+    return _window(granule - above, step_, granules, window.hilbert, window.pixels)
 
 
 def pan(window: Window, rows: int, granules: int) -> Window:
     """Moved down by so many rows, never beyond the space."""
     first = window.first + rows * window.row_granules
     step = window.columns, window.granules_per_cell
-    return _window(first, step, granules, window.hilbert)
+    return _window(first, step, granules, window.hilbert, window.pixels)
 
 
-def showing(granule: int, size: int, granules: int, hilbert: bool = False) -> Window:
+def showing(
+    granule: int, size: int, granules: int, hilbert: bool = False, pixels: Pixels = SMALL
+) -> Window:
     """The closest window in which `size` granules from `granule` on fill at most an eighth."""
-    fitting = [
-        step for step in _ladder(granules) if _rows_max(step[0]) * step[0] * step[1] >= 8 * size
-    ]
-    columns, per_cell = (fitting or _ladder(granules)[:1])[-1]
-    above = _rows_max(columns) // 2 * columns * per_cell
-    return _window(granule + size // 2 - above, (columns, per_cell), granules, hilbert)
+    ladder = _ladder(granules, pixels)
+    holds = [_rows_max(columns, pixels) * columns * per_cell for columns, per_cell in ladder]
+    steps = [step for step, held in zip(ladder, holds, strict=True) if held >= 8 * size]
+    columns, per_cell = step = (steps or ladder[:1])[-1]
+    above = _rows_max(columns, pixels) // 2 * columns * per_cell
+    return _window(granule + size // 2 - above, step, granules, hilbert, pixels)
 
 
 def columns(
@@ -161,7 +201,7 @@ def columns(
     shade: theme.Shade = theme.PLAIN,
     worst: bool = False,
 ) -> dict[str, Any]:
-    """The image (u1[HEIGHT, WIDTH], palette indices) of BLOCK[] for `draw`, and where it goes.
+    """The image (u1[height, width], palette indices) of BLOCK[] for `draw`, and where it goes.
 
     ranges: i8[n, 2] granules in service; granules: end of the space; worst: a cell shows the worst
     that is in it (theme.ranks), not what holds most of it.
@@ -180,9 +220,25 @@ def columns(
 
 def picture(window: Window, cells: np.ndarray) -> dict[str, Any]:
     """The image of a palette index (u1) for each cell, in the order of addresses."""
-    image = np.zeros((HEIGHT, WIDTH), np.uint8)
+    image = blank(window.pixels)
     image[: window.height] = _enlarge(_laid(window, cells), window.scale)
-    return {"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]}
+    return _placed(image)
+
+
+def blank(pixels: Pixels) -> np.ndarray:
+    """u1[height, width]: a picture of nothing."""
+    return np.zeros((pixels.height, pixels.width), np.uint8)
+
+
+def image_of(picture: bytes, pixels: Pixels) -> np.ndarray:
+    """u1[height, width] of the bytes of a picture."""
+    return np.frombuffer(picture, np.uint8).reshape(pixels.height, pixels.width)
+
+
+def _placed(image: np.ndarray) -> dict[str, Any]:
+    """An image and where it goes."""
+    height, width = image.shape
+    return {"image": [image], "x": [0], "y": [0], "dw": [width], "dh": [height]}
 
 
 def stretched(shown: bytes, before: Window, window: Window) -> bytes:
@@ -190,7 +246,7 @@ def stretched(shown: bytes, before: Window, window: Window) -> bytes:
 
     Each cell takes what its middle was shown as; what was not shown is blank.
     """
-    image = np.frombuffer(shown, np.uint8).reshape(HEIGHT, WIDTH)
+    image = image_of(shown, before.pixels)
     middle = before.scale // 2  # of a cell, beside the lines between blocks
     known = _told(before, image[middle : before.height : before.scale, middle :: before.scale])
     at = window.first + np.arange(window.rows * window.columns) * window.granules_per_cell
@@ -222,7 +278,7 @@ def _draw_edges(image: np.ndarray, blocks: np.ndarray, window: Window) -> None:
     upper[1:] = holder[1:] != holder[:-1]
     scale, height = window.scale, window.height
     used = image[:height] >= theme.USED
-    rows, columns_ = np.arange(height) % scale == 0, np.arange(WIDTH) % scale == 0
+    rows, columns_ = np.arange(height) % scale == 0, np.arange(image.shape[1]) % scale == 0
     lines = (_enlarge(left, scale) & columns_) | (_enlarge(upper, scale) & rows[:, None])
     image[:height][lines & used] = theme.EDGE
 
@@ -277,11 +333,11 @@ def place(window: Window, granule: int) -> tuple[float, float] | None:
 
 def ticks(window: Window, granule_bytes: int) -> tuple[dict[int, str], dict[int, str]]:
     """Labels of the horizontal axis (offset in a row) and the vertical one (address of a row)."""
-    row_bytes = window.row_granules * granule_bytes
+    row_bytes, half = window.row_granules * granule_bytes, window.pixels.width // 2
     if window.hilbert:
         ends = (_address(end * granule_bytes) for end in (window.first, window.end))
-        return {WIDTH // 2: f"{' to '.join(ends)} along a Hilbert curve"}, {}
-    across = {WIDTH // 4: "", WIDTH // 2: f"+{format_size(row_bytes // 2)}", 3 * WIDTH // 4: ""}
+        return {half: f"{' to '.join(ends)} along a Hilbert curve"}, {}
+    across = {half // 2: "", half: f"+{format_size(row_bytes // 2)}", half + half // 2: ""}
     step = max(window.rows // 5, 1)
     down = {
         row * window.scale: _address(window.first * granule_bytes + row * row_bytes)
@@ -302,23 +358,30 @@ def _address(address: int) -> str:
     return f"{address:#x}" if address else "0"
 
 
-def source(picture: bytes | None = None) -> ColumnDataSource:
+def source(pixels: Pixels = SMALL, picture: bytes | None = None) -> ColumnDataSource:
     """An image, empty or with these palette indices; frames change it in place."""
-    image = np.zeros((HEIGHT, WIDTH), np.uint8)
-    if picture:
-        image[:] = np.frombuffer(picture, np.uint8).reshape(image.shape)
-    return ColumnDataSource({"image": [image], "x": [0], "y": [0], "dw": [WIDTH], "dh": [HEIGHT]})
+    fits = picture is not None and len(picture) == pixels.width * pixels.height
+    image = image_of(picture, pixels).copy() if picture and fits else blank(pixels)
+    return ColumnDataSource(_placed(image))
 
 
 def draw(
-    title: str, image: ColumnDataSource, shapes: ColumnDataSource, marks: ColumnDataSource
+    title: str,
+    image: ColumnDataSource,
+    shapes: ColumnDataSource,
+    marks: ColumnDataSource,
+    height: int = HEIGHT,
 ) -> Any:
-    """A map: the image, outlines (xs, ys, colour) and marks (x, y, marker, colour) over it."""
+    """A map: the image, outlines (xs, ys, colour) and marks (x, y, marker, colour) over it.
+
+    height: of all of it on the screen, in pixels.
+    """
+    rows, width = image.data["image"][0].shape
     plot = figure(
         title=title,
-        x_range=Range1d(0, WIDTH),
-        y_range=Range1d(HEIGHT, 0),
-        height=205,
+        x_range=Range1d(0, width),
+        y_range=Range1d(rows, 0),
+        height=height,
         sizing_mode="stretch_width",
         tools=[WheelZoomTool(speed=0)],  # moves nothing, but keeps the page from scrolling
     )

@@ -119,6 +119,7 @@ def test_it_works_by_keyboard(page):
     page.page.keyboard.press("Enter")
     page.says("allocate 4 KiB (anon, keys)")
     menu = page.page.get_by_label("Block", exact=True)
+    menu.locator("option", has_text="keys").first.wait_for(state="attached")  # offered anew
     menu.select_option(label="buddy: 4 KiB at 0x2000, me")
     page.says("buddy, at 0x2000:")
     page.button("Release").focus()
@@ -182,7 +183,7 @@ def test_a_large_space_is_a_map_in_the_page(lab, browser, page):
         )
         assert bytes(image).hex() == shown.python(painted)
     whole = shown.python("hand.window.granules_per_cell")
-    shown.page.mouse.move(*shown.point("map potad", 100, 100))
+    shown.page.mouse.move(*shown.point("map potad", 100, 50))
     shown.page.mouse.wheel(0, -100)
     shown.until(f"hand.window.granules_per_cell < {whole}")
     shown.page.get_by_title("show all memory").click()
