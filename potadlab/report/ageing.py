@@ -115,7 +115,8 @@ def caption(ageing: ageing_ram.Ageing) -> str:
     low, high = (format_size(mark * space.granule_bytes) for mark in ageing.watermarks)
     moved = "a region is emptied" if load.compaction else "nothing is moved"
     return (
-        f"Mean of the seeds over the last {LAST} turnovers (lowest to highest). "
+        f"Mean of the seeds over the last {min(LAST, len(ageing.turnovers) - 1)} turnovers "
+        "(lowest to highest). "
         f"Asked for: {load.read:.0%} page cache, {load.huge:.0%} by huge pages, "
         f"{load.small:.0%} single pages of processes, {load.kernel:.0%} kernel objects. "
         f"Processes hold about {load.anonymous:.0%} of memory, kernel objects that stay "

@@ -154,3 +154,4 @@ def _legend(plot: Any, lines: Mapping[str, Any]) -> None:
     plot.add_layout(Legend(items=items, ncols=2), "above")
     theme.compact(plot)
     theme.compact_legend(plot)
+    plot.legend.spacing = 8

@@ -28,6 +28,10 @@ def slider(page):
 
 def shown(page) -> dict[str, list[float]]:
     """Means of the seeds, over age, as the page has them; null is where nothing was measured."""
+    page.page.wait_for_function(
+        "(id) => Bokeh.documents.some((each) => each.get_model_by_id(id))",
+        arg=page.python("unmovable.over_age.id"),
+    )
     columns = page.columns("unmovable.over_age")
     return {name: columns[name] for name in ("turnovers", "llfree", "buddy")}
 
