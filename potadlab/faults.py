@@ -20,6 +20,8 @@ def at_random(
     """
     if unit not in UNITS or not 0 < rate < np.inf:
         raise BadSize(f"rate {rate:g} {unit}: take a number above 0, {' or '.join(UNITS)}")
+    if seed < 0:
+        raise BadSize(f"seed {seed}: take a whole number from 0 up")
     dice = np.random.default_rng(seed)
     found: list[tuple[int, np.ndarray]] = []
     for at in _moments(session, index, rate, unit, dice):

@@ -48,11 +48,11 @@ class Draft:
         self._part.unlink(missing_ok=True)
 
 
-def write(path: Path, text: str) -> None:
-    """Make `text` the content of the file, or leave the file as it was."""
-    draft = Draft(path)
+def write(path: Path, content: str | bytes) -> None:
+    """Make this the content of the file, or leave the file as it was."""
+    draft = Draft(path, binary=isinstance(content, bytes))
     try:
-        draft.file.write(text)
+        draft.file.write(content)
         draft.keep()
     finally:
         draft.drop()

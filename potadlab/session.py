@@ -388,14 +388,16 @@ class Session:
 
         together: `undo` takes them all out at once; joined: each that goes with the one before.
         """
-        made, handles, added = self.ops, self.handles, list(self._added)
+        handles, added = self.handles, []
         for number, (index, op) in enumerate(ops):
             follows = number > 0 and together if joined is None else joined[number]
             added.append(_Added(index, handles, follows))
-            made = np.insert(made, index, op)
             handles = max(handles, int(op["handle"]) + 1)
-        self._replay(made, handles)
-        self._added = added
+        places = _places(added)
+        order = np.argsort(places)
+        values = np.array([ops[at][1] for at in order], OP)
+        self._replay(np.insert(self.ops, places[order] - np.arange(len(order)), values), handles)
+        self._added = [*self._added, *added]
 
     def joined(self) -> list[bool]:
         """Of each op that `by_hand` gives, whether it goes with the one before."""
@@ -403,30 +405,38 @@ class Session:
 
     def by_hand(self) -> list[tuple[int, np.ndarray]]:
         """What `extend_all` takes to come to these ops from the untouched run."""
-        ops, found = self.ops, []
-        for added in reversed(self._added):
-            found.append((added.index, ops[added.index]))
-            ops = np.delete(ops, added.index)
-        return found[::-1]
+        added = zip(self._added, self.places_by_hand(), strict=True)
+        return [(one.index, self.ops[at]) for one, at in added]
+
+    def places_by_hand(self) -> np.ndarray:
+        """i8[]: which ops were added by hand, in the order in which they were."""
+        return _places(self._added)
 
     def undo(self) -> bool:
         """Take what was added last by hand out again and replay; False if there is nothing."""
         if not self._added:
             return False
-        ops, left = self.ops, list(self._added)
-        while True:
-            last = left.pop()
-            ops = np.delete(ops, last.index)
-            if not last.joined:
-                break
-        self._replay(ops, last.handles)
-        self._added = left
+        first = len(self._added) - 1
+        while first and self._added[first].joined:
+            first -= 1
+        ops = np.delete(self.ops, self.places_by_hand()[first:])
+        self._replay(ops, self._added[first].handles)
+        self._added = self._added[:first]
         return True
 
     @property
     def added(self) -> int:
         """How many ops were added by hand and can be undone."""
         return len(self._added)
+
+
+def _places(added: Sequence[_Added]) -> np.ndarray:
+    """i8[]: where ops stand that were put in one after the other, when the last one is."""
+    places = np.zeros(len(added), np.int64)
+    for number, one in enumerate(added):
+        places[:number] += places[:number] >= one.index
+        places[number] = one.index
+    return places
 
 
 def _failure_words(

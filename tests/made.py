@@ -4,6 +4,8 @@ import numpy as np
 
 from potadlab.core.layout import BLOCK, NONE, OP, Verb
 from potadlab.errors import BadSize, BadSpace
+from potadlab.kinds import KIND
+from potadlab.traces import Trace
 from potadlab.units import Space, Zone
 
 
@@ -72,3 +74,22 @@ def made(make):
         return make(), ""
     except (BadSize, BadSpace) as refused:
         return None, str(refused)
+
+
+STACK = "xfs_buf_get_map;<img src=x onerror=alert(1)>"
+
+
+def pages_in_use():
+    """16 MiB of which each MiB has one page in use: movable at the even ones, else an xfs_buf."""
+    start = np.zeros(16, BLOCK)
+    start["granule"], start["handle"] = np.arange(16) * 256 + 7, np.arange(16)
+    start["kind"] = [KIND["anon" if at in range(8, 16) else "xfs_buf"] for at in range(16)]
+    start["owner"], start["time_ns"] = 0, -1
+    ops = np.zeros(40, OP)
+    ops["verb"], ops["time_ns"] = Verb.DRAIN, np.arange(40) * 100_000_000
+    ops["granule"], ops["into"], ops["owner"], ops["handle"] = NONE, NONE, NONE, NONE
+    return Trace(
+        name="by hand", path=None, metadata={}, ops=ops, handles=16, owners=[STACK], events=40,
+        granule_bytes=4096, snapshot="", space=Space.ram("16MiB"), start=start,
+        boundaries_assumed=0, kinds_guessed=0,
+    )  # fmt: skip

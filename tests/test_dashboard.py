@@ -212,7 +212,7 @@ def test_fail_claim_and_undo_are_ops(dashboard):
     dashboard.controls.claim.click()
     assert dashboard.session.length == ops + 2
     assert "1 x 8 MiB" in dashboard.controls.log.value
-    assert dashboard.placed[0][0] == "potad"
+    assert dashboard.adding.places("potad")
     dashboard.show_whole()
     assert len(dashboard.stage.canvas.shapes["potad"].data["xs"]) >= 1
     assert "diamond" in dashboard.stage.canvas.marks["potad"].data["marker"]
@@ -266,7 +266,7 @@ def test_after_a_failed_open_the_menu_says_what_is_shown_and_the_path_can_be_tri
 def test_a_bundled_trace_that_cannot_be_read_leaves_the_menu_as_it_was(
     dashboard, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(dashboard._bundled, "thp_split", tmp_path / "gone.parquet")
+    monkeypatch.setitem(dashboard.opening.bundled, "thp_split", tmp_path / "gone.parquet")
     dashboard.controls.trace.value = "thp_split"
     assert "gone.parquet" in dashboard.controls.message.value
     assert dashboard.controls.trace.value == "mixed_owners"
@@ -895,5 +895,5 @@ def test_the_page_completes_a_link_and_follows_that_in_its_address(mixed):
     assert "copied" in dashboard.controls.message.value
     dashboard.go(0)
     dashboard._hear({"type": "link", "query": f"{link}&token=secret"})
-    dashboard._act(dashboard._follow_link)
+    dashboard.opening.follow()
     assert dashboard.index == 9

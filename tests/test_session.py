@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made import allocate, blocks_of, ops_of, release, space_of, split
 
 from potadlab import bundled
-from potadlab.core.layout import NONE, POISON, Flag, Outcome, Verb
+from potadlab.core.layout import NONE, OP, POISON, Flag, Outcome, Verb
 from potadlab.errors import BadSize, BadSpace, UnknownName
 from potadlab.kinds import KIND
 from potadlab.session import Session, Step
@@ -497,3 +499,41 @@ def test_a_claim_that_may_migrate_tells_its_cost(session):
     assert (potad.moved_blocks, potad.moved_bytes) == (1, 4 * PAGE)
     assert [step.found for step in potad.steps] == [False]
     assert (moved["buddy"].moved_blocks, moved["buddy"].moved_bytes) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=12), st.data())
+def test_many_ops_go_in_where_they_would_one_after_the_other(added, data):
+    ops = np.zeros(8, OP)
+    ops["granule"] = np.arange(8)
+    session = Session.__new__(Session)
+    session.ops, session.handles, session._added = ops, 3, []
+    session._replay = lambda made, handles: vars(session).update(ops=made, handles=handles)
+    steps, states = [], [ops]
+    for number, (place, claims) in enumerate(added):
+        op = np.zeros(1, OP)[0]
+        op["granule"], op["handle"] = 100 + number, 3 + number if claims else -1
+        index = place % (len(states[-1]) + 1)
+        steps.append((index, op))
+        states.append(np.insert(states[-1], index, op))
+    joined = [number > 0 and data.draw(st.booleans()) for number in range(len(steps))]
+    first = data.draw(st.integers(0, len(steps)))
+    session.extend_all(steps[:first], joined=joined[:first])
+    session.extend_all(steps[first:], joined=[False, *joined[first + 1 :]][: len(steps) - first])
+    assert np.array_equal(session.ops, states[-1])
+    assert session.ops["granule"][session.places_by_hand()].tolist() == [
+        100 + number for number in range(len(steps))
+    ]
+    assert [index for index, _ in session.by_hand()] == [index for index, _ in steps]
+    left = len(steps)
+    while session.undo():
+        left -= 1
+        while left and session_joined(joined, first, left):
+            left -= 1
+        assert np.array_equal(session.ops, states[left])
+    assert left == 0
+    assert session.handles == 3
+
+
+def session_joined(joined, first, at):
+    """Whether the op at a place went in with the one before it."""
+    return joined[at] and at != first

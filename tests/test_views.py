@@ -391,6 +391,8 @@ def test_notable_ops_are_found_and_many_in_one_bin_are_one_mark():
     assert marks["row"] == [0, 0, 0, 1, 1, 2, 3]
     assert marks["time_s"][:2] == pytest.approx([2e-8, 4e-8])
     assert strip.marks(ops, found, 1.0)["row"] == [0, 1, 2, 3]  # all in the first bin
+    start = strip.marks(ops, {"bookmark": np.array([-1])}, seconds)  # before any op
+    assert start["time_s"] == [ops["time_ns"][0] / 1e9]
     assert set(found) | {"bookmark"} == set(strip.WHAT)
 
 
@@ -406,6 +408,17 @@ def test_orders_count_gib_by_class():
     assert found["class6"].tolist() == [2 / 512, 0]
     assert found["class8"].tolist() == [0, 5]
     assert orders.top(found) == pytest.approx(5 * 1.05)
+
+
+def test_free_memory_of_a_small_space_is_told_in_a_small_unit():
+    assert [orders.unit_for(size) for size in (1 << 16, 64 << 20, 1 << 30, 3 << 39)] == [
+        1 << 10, 1 << 20, 1 << 30, 1 << 30,
+    ]  # fmt: skip
+    free = np.array([[3]])
+    found = orders.columns(np.array([0]), free, PAGE, orders.unit_for(64 << 20))
+    assert found["class1"].tolist() == [3 * 4096 / 2**20]
+    plot = orders.draw("free", orders.source(found), 1.0, 1.0, timeline.source(), 1 << 20)
+    assert plot.yaxis[0].axis_label == "free, MiB"
 
 
 def test_descriptors_leave_out_kinds_without_any_and_sum_the_others():

@@ -3,7 +3,10 @@
 import asyncio
 import threading
 
-from potadlab.dashboard.work import LEFT, Worker
+from loops import in_loop, until
+
+from potadlab.dashboard import asking
+from potadlab.dashboard.work import LEFT, Latest, Worker
 from potadlab.errors import Cancelled
 
 
@@ -15,23 +18,6 @@ class Told:
 
     def worker(self):
         return Worker(lambda busy, _what: self.busy.append(busy), self.errors.append)
-
-
-def in_loop(act):
-    """Run a coroutine function in a loop of its own; the browser tests keep one in this thread."""
-    thread = threading.Thread(target=lambda: found.append(asyncio.run(act())))
-    found = []
-    thread.start()
-    thread.join(timeout=30)
-    assert found, "it did not end"
-
-
-async def until(true):
-    for _ in range(1000):
-        if true():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("waited in vain")
 
 
 def test_work_that_is_left_is_waited_for_no_longer_and_comes_to_nothing():
@@ -143,4 +129,147 @@ def test_work_asked_from_another_thread_wakes_a_loop_that_sleeps():
 
     in_loop(act)
     assert slept == [[True, False]]
+    assert told.errors == []
+
+
+def test_what_work_that_is_left_still_says_is_not_told():
+    told, go, said = Told(), threading.Event(), []
+
+    async def act():
+        worker = told.worker()
+
+        def says_late():
+            go.wait(10)
+            worker.from_thread(said.append, "of the first")
+
+        def says():
+            worker.from_thread(said.append, "of the second")
+
+        worker.do("first", says_late, told.done.append)
+        await asyncio.sleep(0.02)
+        worker.leave()
+        go.set()
+        worker.do("second", says, told.done.append)
+        await until(lambda: told.done)
+        await asyncio.sleep(0.05)
+        worker.close()
+        return True
+
+    in_loop(act)
+    assert said == ["of the second"]
+
+
+def test_an_error_after_work_ends_no_work_that_it_has_begun():
+    told, go = Told(), threading.Event()
+
+    async def act():
+        worker = told.worker()
+
+        def then(_done):
+            worker.do("next", lambda: go.wait(10), told.done.append)
+            raise ValueError("wrong")
+
+        worker.do("first", lambda: 1, then)
+        await until(lambda: told.errors)
+        assert worker.busy
+        go.set()
+        await until(lambda: told.done)
+        worker.close()
+        return True
+
+    in_loop(act)
+    assert told.busy == [True, False, True, False]
+
+
+def test_work_goes_on_no_longer_than_its_worker():
+    told, go, left = Told(), threading.Event(), []
+
+    async def act():
+        worker = told.worker()
+
+        def slow():
+            go.wait(10)
+            left.append(worker.left)
+
+        worker.do("slow", slow, told.done.append)
+        await asyncio.sleep(0.02)
+        worker.close()
+        assert not worker.busy
+        go.set()
+        await until(lambda: left)
+        return True
+
+    in_loop(act)
+    assert left == [True]
+    assert told.done == []
+
+
+def test_nothing_comes_of_what_is_dropped_even_if_it_has_begun():
+    told, go = Told(), threading.Event()
+
+    async def act():
+        latest = Latest(told.worker(), told.errors.append)
+
+        def slow():
+            go.wait(10)
+            return "slow"
+
+        latest.ask(slow, told.done.append)
+        await asyncio.sleep(0.02)
+        assert latest.running
+        latest.drop()
+        assert not latest.running
+        latest.ask(lambda: "after", told.done.append)
+        assert latest.running
+        go.set()
+        await until(lambda: told.done)
+        assert not latest.running
+        latest.ask(lambda: 1 // 0, told.done.append)
+        await until(lambda: told.errors)
+        assert not latest.running
+        latest.close()
+        await until(lambda: not any(one.name.startswith("potadlab-aside") for one in alive()))
+        return True
+
+    def alive():
+        return [one for one in threading.enumerate() if one not in before]
+
+    before = threading.enumerate()
+    in_loop(act)
+    assert told.done == ["after"]
+
+
+def test_what_was_asked_at_a_moment_is_not_shown_at_another(monkeypatch):
+    """The first ask compiles for a minute; somebody steps on meanwhile."""
+    told, go, shown = Told(), threading.Event(), []
+
+    class Slow:
+        def __init__(self, specs, case, index):
+            go.wait(10)
+            self.index, self.live = index, []
+
+        def allocate(self, order, times):
+            return {"at": self.index}
+
+    monkeypatch.setattr(asking, "Asked", Slow)
+    monkeypatch.setattr(asking.Asks, "_show", lambda self, what, asked, found: shown.append(found))
+
+    async def act():
+        here = [(asking._start(None, 0, "1GiB")[0], 5, "here")]
+        asks = asking.Asks(lambda: here[0], told.worker(), told.errors.append)
+        asks.ask_allocate()
+        await asyncio.sleep(0.02)
+        asks.ask_allocate()  # a second press, while the first is at work: nothing
+        here[0] = (here[0][0], 6, "there")
+        asks.forget()
+        asks.ask_allocate()
+        go.set()
+        await until(lambda: shown)
+        await asyncio.sleep(0.05)
+        assert asks._asked[0] == (id(here[0][0]), 6)
+        asks.close()
+        return True
+
+    in_loop(act)
+    assert shown == [{"at": 6}]
     assert told.errors == []

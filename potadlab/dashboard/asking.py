@@ -117,7 +117,7 @@ class Asks:
         self.specs, self._moment, self._worker = tuple(specs), moment, worker
         self._latest = Latest(worker, self._failed_here)
         self._tell_error = failed
-        self._asked: tuple[tuple[Any, ...], Asked] | None = None
+        self._asked: tuple[tuple[Any, ...], Asked] | None = None  # of which case and moment
         self.repeating = False
         self._make_widgets()
         style = widgets.HTML(touched.STYLE, layout=widgets.Layout(display="none"))
@@ -181,7 +181,7 @@ class Asks:
         if self._asked is None:
             self.told.value = words.lines([self._from()])
         elif self._asked[0] != (id(self._here()[0]), self._here()[1]):
-            self.forget()
+            self.forget()  # the case is alive: nothing else has its id
 
     def forget(self) -> None:
         """Nothing asked: start from the moment as it now is."""
@@ -192,8 +192,10 @@ class Asks:
         self.told.value = words.lines([self._from()])
 
     def close(self) -> None:
+        """Stop for good; what is shown stays."""
         self.stop()
-        self._latest.drop()
+        self._latest.close()
+        self._asked = None
         for each in (self.allocate, self.release, self.repeat, self.again):
             each.disabled = True
 
@@ -217,21 +219,21 @@ class Asks:
     def _ask(self, what: str, act: Callable[[Asked], dict[str, Answer]]) -> None:
         if self._latest.running:
             return  # the last press is still at work
-        case, index, _ = self._here()
-        if self._asked is None:
+        (case, index, _), known = self._here(), self._asked
+        if known is None:
             self.told.value = words.lines([_READY])
 
-        def work() -> dict[str, Answer]:
-            if self._asked is None:
-                self._asked = (id(case), index), Asked(self.specs, case, index)
-            return act(self._asked[1])
+        def work() -> tuple[Asked, dict[str, Answer]]:
+            asked = known[1] if known else Asked(self.specs, case, index)
+            return asked, act(asked)
 
-        self._latest.ask(work, lambda found: self._show(what, found))
+        def then(found: tuple[Asked, dict[str, Answer]]) -> None:
+            self._asked = (id(case), index), found[0]
+            self._show(what, *found)
 
-    def _show(self, what: str, found: Mapping[str, Answer]) -> None:
-        if self._asked is None:
-            return
-        asked = self._asked[1]
+        self._latest.ask(work, then)
+
+    def _show(self, what: str, asked: Asked, found: Mapping[str, Answer]) -> None:
         unit = asked.case.space.granule_bytes
         drawn = [
             touched.draw(name, touched.columns(lines), [f"{what}: {came_of(event, unit)}"])

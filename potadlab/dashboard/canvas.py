@@ -55,14 +55,16 @@ class Canvas(Maps):
         self.dress(light)
 
     def _draw_orders(self, seconds: float) -> dict[str, Any]:
-        gib = max((orders.top(found) for found in self._free.values()), default=1.0)
+        high = max((orders.top(found) for found in self._free.values()), default=1.0)
+        unit = orders.unit_for(self.session.space.bytes)
         return {
             name: orders.draw(
                 "Free, by block size",
                 orders.source(self._free[name]),
                 seconds,
-                gib,
+                high,
                 self.moment,
+                unit,
             )
             for name in self.allocators
         }
@@ -125,10 +127,10 @@ def difference_name(pair: tuple[str, str]) -> str:
 
 
 def _free(session: Session, names: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-    found = {}
+    found, space = {}, session.space
     for name in names:
         census = session.runs[name].census
         found[name] = orders.columns(
-            census.time_ns, census.free_blocks, session.space.granule_bytes
+            census.time_ns, census.free_blocks, space.granule_bytes, orders.unit_for(space.bytes)
         )
     return found

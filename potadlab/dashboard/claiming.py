@@ -9,17 +9,18 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..claiming import Answer, Asked, Survey, ask, survey
+from ..errors import BadSize
 from ..kinds import KINDS, facts
 from ..report.claims import claim_rows
 from ..runs import Case
 from ..session import Session
 from ..units import KIB, MIB, format_size
-from ..views import claims, windows
+from ..views import claims, theme, windows
 from . import words
 from .controls import ALIGN_BYTES, CLAIM_BYTES
 from .maps import Shape
 from .parts import button, choice, html, row, sized
-from .stage import show
+from .stage import Figures
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -35,6 +36,7 @@ _KEYS = [
 _OUTLINED = 200  # blocks in the way
 _RANGES_SHOWN = 16
 _CURVE_SIZES = 7
+_MOMENTS_MAX = 1000
 _OWNER_LETTERS = 40
 
 Stop = tuple[int, int]  # which answer, which of its steps
@@ -53,7 +55,8 @@ class Claiming:
         self._windows: dict[int, windows.Windows] = {}  # of POTAD, by order of the chunks
         self.stops: list[Stop] = []
         self._fields()
-        self.table, self.step, self.chosen = (html(width="100%") for _ in range(3))
+        self.table, self.step, self.chosen, self.told = (html(width="100%") for _ in range(4))
+        self._plots: Any = None  # of the curve
         self.curve = widgets.VBox(layout=widgets.Layout(width="100%"))
         keys = html(words.keys("Outline", _KEYS, "background:#fff;border:2px solid "))
         here = widgets.VBox(
@@ -142,9 +145,10 @@ class Claiming:
         """Ask POTAD and CMA at this moment, with and without moving; the session stays as it is."""
         board, session, index = self._board, self._board._live(), self._board.index
         size, align, area = self.size.value, self.align.value, self._area()
+        case = self._case()
 
         def work() -> tuple[Asked, dict[int, windows.Windows]]:
-            asked = ask(self._case(), index, size, align, area, board._progress)
+            asked = ask(case, index, size, align, area, board._progress)
             board._progress(1.0, "looking at its windows")
             return asked, _windows_of(session, asked)
 
@@ -199,12 +203,14 @@ class Claiming:
         """Claims over the whole trace, by size, in a thread."""
         board, align, area = self._board, self.align.value, self._area()
         most, many = max(self.sizes.value, align), self.moments.value
+        if not 1 <= many <= _MOMENTS_MAX:
+            raise BadSize(f"{many:,} moments: take 1 to {_MOMENTS_MAX:,}")
         sizes = [align << at for at in range((most // align).bit_length())]
         case, sizes = self._case(), sizes[-_CURVE_SIZES:]
 
         def then(found: list[Survey]) -> None:
             self.found = found
-            self._say_curve()
+            self._say_curve(align)
             board.say(f"{len(found[0].index):,} moments, {len(sizes):,} sizes, each claimed")
 
         board._work(
@@ -213,16 +219,25 @@ class Claiming:
             then,
         )
 
-    def _say_curve(self) -> None:
-        drawn = show(claims.draw(self.found, self._board.light))
+    def _say_curve(self, align: int) -> None:
+        self._close_curve()
+        self._plots = claims.draw(self.found, self._board.light)
+        drawn = Figures(self._plots)
         drawn.layout.width = "100%"
         moments = len(self.found[0].index)
         said = (
             f"At {moments:,} moments, evenly over the ops, aligned to "
-            f"{format_size(self.align.value)}; {_named(self.found)}. Each size and way is a replay "
+            f"{format_size(align)}; {_named(self.found)}. Each size and way is a replay "
             "of its own; a claim is given back at once, what it has moved stays moved."
         )
-        self.curve.children = [drawn, html(words.lines([said]) + _curve_table(self.found))]
+        self.told.value = words.lines([said]) + _curve_table(self.found)
+        self.curve.children = [drawn, self.told]
+
+    def _close_curve(self) -> None:
+        self._plots = None
+        if self.curve.children:
+            self.curve.children[0].close()
+        self.curve.children = []
 
     # ---- what is there ----
 
@@ -242,7 +257,8 @@ class Claiming:
 
     def _forget(self) -> None:
         self.asked, self._of, self._windows, self.stops = None, None, {}, []
-        self.found, self.curve.children = [], []
+        self.found = []
+        self._close_curve()
         self._quietly(self.way, [("not asked yet", None)], None)
         self._say()
 
@@ -266,8 +282,13 @@ class Claiming:
         options = options or [("no steps", None)]
         self._quietly(self.way, options, options[0][1])
 
+    def close(self) -> None:
+        self.asked, self._of, self._windows, self.found = None, None, {}, []
+
     def moved(self) -> None:
         """Say what was found, while this is the moment that was asked about."""
+        for plot in self._plots.children if self._plots else ():
+            theme.dress(plot, self._board.light)
         self._say()
 
     @property

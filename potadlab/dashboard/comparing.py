@@ -66,6 +66,9 @@ class Comparing:
         self.rounds = {}
         self.offer()
 
+    def close(self) -> None:
+        self.rounds = {}
+
     def offer(self) -> None:
         """Every pair of allocators of the session."""
         names = self._board._live().names
@@ -88,8 +91,7 @@ class Comparing:
             return board.say(f"{spec or 'nothing'} is there already: write another", error=True)
 
         def then(_done: Any) -> None:
-            board.controls.add_allocator(spec, len(board.names) < SHOWN_MAX)
-            board._watch_box(spec)
+            board.offer_map(spec, len(board.names) < SHOWN_MAX)
             self.opened()
             board._redraw_here()
             board.say(f"{spec}: replayed beside the others")

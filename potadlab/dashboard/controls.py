@@ -154,6 +154,12 @@ class Controls:
         for widget in (*waiting, *self.files, *self.allocators.values()):
             widget.disabled = not on
 
+    def show_work(self, on: bool) -> None:
+        """Progress, from its beginning, and the way to end it."""
+        for widget in (self.progress, self.cancel):
+            widget.layout.display = "" if on else "none"
+        self.progress.value = 0
+
     def offer_sizes(self, granule_bytes: int) -> None:
         """Claims of what is no smaller than a granule."""
         for picker, sizes in ((self.size, CLAIM_BYTES), (self.align, ALIGN_BYTES)):

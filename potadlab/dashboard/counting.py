@@ -105,11 +105,17 @@ class Counting:
 
     def opened(self) -> None:
         """Other ops: nothing of them is counted yet."""
+        self._latest.drop()
         self.counted, self._each, self._stepped = {}, {}, ()
         self._close_figures()
         self.cards.value = ""
         self.told.value = words.lines([_FIRST])
         self.asks.forget()
+
+    def close(self) -> None:
+        self.opened()
+        self._latest.close()
+        self.asks.close()
 
     def moved(self) -> None:
         """The op by op view follows; what was asked by hand was asked at another moment."""
@@ -127,6 +133,7 @@ class Counting:
         """The lines of the last op done, in every allocator."""
         board = self._board
         if not self.steps.value:
+            self._latest.drop()
             self.cards.value, self._stepped = "", ()
             return
         session, index = board._live(), board.index
@@ -136,13 +143,13 @@ class Counting:
         if index == 0:
             self.cards.value = words.lines(["No op has been done yet: step on."])
             return
-        cases = {name: session.runs[name].case for name in self._names()}
+        cases, each = {name: session.runs[name].case for name in self._names()}, self._each
 
         def work() -> dict[str, list[Touched]]:
             for name, case in cases.items():
-                if name not in self._each or self._each[name].case is not case:
-                    self._each[name] = Touching(name, case)
-            return {name: self._each[name].at(index - 1) for name in cases}
+                if name not in each or each[name].case is not case:
+                    each[name] = Touching(name, case)
+            return {name: each[name].at(index - 1) for name in cases}
 
         self.told.value = words.lines([f"looking at op {index:,} ..."])
         self._latest.ask(work, lambda found: self._show_step(index, found))

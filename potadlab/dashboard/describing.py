@@ -41,7 +41,7 @@ class Describing:
         self.axis.tooltip = "how far the axis of the figure over time goes"
         self.told = html(width="100%")
         self._choices = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap", width="100%"))
-        self._figures = widgets.VBox(layout=widgets.Layout(width="100%", min_height="260px"))
+        self._figures = widgets.HBox(layout=widgets.Layout(width="100%", min_height="260px"))
         self.root = widgets.VBox(
             [self._figures, self.told, row(self.axis, self.reset), self._choices]
         )
@@ -54,6 +54,9 @@ class Describing:
 
     def opened(self) -> None:
         """Other ops: other counts.  Figures are made when the tab is looked at."""
+        self._built = ()
+
+    def close(self) -> None:
         self._built = ()
 
     def moved(self) -> None:
@@ -82,10 +85,9 @@ class Describing:
         shown = [Figures(plot, combine_events=True) for plot in self.plots]
         for each, share in zip(shown, ("58%", "42%"), strict=True):
             each.layout.width = share
-        old, self._figures.children = self._figures.children, [widgets.HBox(shown)]
-        for before in old:
-            for each in before.children:
-                each.close()
+        old, self._figures.children = self._figures.children, shown
+        for each in old:
+            each.close()
         self._make_sliders()
 
     def _columns(self) -> dict[str, np.ndarray]:

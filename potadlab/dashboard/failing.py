@@ -11,7 +11,7 @@ import numpy as np
 from ..clock import SECONDS, Clock
 from ..errors import BadSize
 from ..faults import PER_MOPS, PER_S, UNITS, at_random
-from ..session import Progress, Session, Told
+from ..session import Session, Told
 from ..units import format_size
 from ..views import failures
 from . import finding, words
@@ -37,6 +37,8 @@ _SAID = (
 )
 
 Row = tuple[int, float, list[Told]]  # op, time in s, what came of it
+Asked = tuple[Any, int, list[Row]]  # of which ops, of how many allocators, what they said
+_NOTHING: Asked = (None, 0, [])
 
 
 class Failing:
@@ -46,7 +48,7 @@ class Failing:
 
     def __init__(self, board: "Dashboard") -> None:
         self._board = board
-        self._asked: tuple[Any, int, list[Row]] = (None, 0, [])  # ops, allocators, what they said
+        self._asked: Asked = _NOTHING
         self._selected: tuple[str, int] | None = None
         self._fields()
         self.fail = button("bolt", "the memory at this address fails", "Fail", "76px")
@@ -142,19 +144,21 @@ class Failing:
         rate, unit, seed, playing = self.rate.value, self.unit.value, self.seed.value, board.playing
         soft = self.soft
 
-        def work(session: Session) -> list[int]:
+        def work(session: Session) -> tuple[list[int], Asked | None]:
             ops = at_random(session, index, rate, unit, seed, soft)
-            if ops:
-                session.extend_all(ops, together=True)
-                self.ask(session, board._progress)
-            return [at for at, _ in ops]
-
-        def then(ops: list[int]) -> None:
             if not ops:
+                return [], None
+            session.extend_all(ops, together=True)
+            return [at for at, _ in ops], asked_of(session)
+
+        def then(found: tuple[list[int], Asked | None]) -> None:
+            ops, asked = found
+            if asked is None:
                 return board.say("none falls into the rest of the trace: take a higher rate")
+            self.know(asked)
             how = f"{'soft' if soft else 'hard'}, {rate:g} {unit}, seed {seed}"
             what = f"{len(ops):,} failures at random ({how})"
-            board._added(ops, what, [f"{what}:", *self._summary(set(ops))], [])
+            board.adding.added(ops, what, [f"{what}:", *self._summary(set(ops))])
             board.go(index)
             if playing:
                 board.play()
@@ -187,13 +191,9 @@ class Failing:
 
     # ---- what came of them ----
 
-    def ask(self, session: Session, progress: Progress) -> None:
-        """What came of each failure of the session; takes time where there are many."""
-        found, ops = [], session.failures().tolist()
-        for done, op in enumerate(ops):
-            progress(done / len(ops), "asking who was told")
-            found.append((op, session.time_ns(max(op - 1, 0)) / 1e9, session.told(op)))
-        self._asked = session.ops, len(session.names), found
+    def know(self, asked: "Asked") -> None:
+        """What came of the failures of a session that is about to be shown."""
+        self._asked = asked
 
     @property
     def _clock(self) -> Clock:
@@ -210,9 +210,14 @@ class Failing:
     def opened(self) -> None:
         """Another session, or other ops in it."""
         self._selected = None
+        if not self._known(self._board._live()):
+            self._asked = _NOTHING
         if self.unit.options != (units := UNITS if self._clock.timed else (PER_MOPS,)):
             self.unit.options = units
         self._say([])
+
+    def close(self) -> None:
+        self._asked = _NOTHING
 
     def moved(self) -> None:
         """Say what has failed by now."""
@@ -221,11 +226,16 @@ class Failing:
             return
         self._follow_choice()
         session = board.session
+
+        def then(asked: Asked) -> None:
+            self.know(asked)
+            board._mark()
+
         if not self._known(session) and len(session.failures()):
             return board._work(
                 "asking who was told",
-                lambda: self.ask(session, board._progress),
-                lambda _done: board._mark(),
+                lambda: asked_of(session),
+                then,
             )
         self._say(self._rows(session))
 
@@ -295,6 +305,15 @@ class Failing:
                 f"{kept:,} of them still in live blocks: {listed}{more}"
             )
         return lines or ["no memory has failed by now"]
+
+
+def asked_of(session: Session) -> Asked:
+    """What came of each failure of a session; takes time where there are many."""
+    found, ops = [], session.failures().tolist()
+    for done, op in enumerate(ops):
+        session.progress(done / len(ops), "asking who was told")
+        found.append((op, session.time_ns(max(op - 1, 0)) / 1e9, session.told(op)))
+    return session.ops, len(session.names), found
 
 
 def _held(live: np.ndarray, granules: np.ndarray) -> np.ndarray:

@@ -1,19 +1,21 @@
 """Keep and share: the session in a file, the view as a picture, the run as one page."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from ..errors import BadTrace
-from ..files import Draft, write
+from ..files import write
 from ..report.page import html_page
 from ..report.run import Run
 from ..session import Session
 from ..units import MIB, format_size
 from ..views import regions
 from . import links, saved, words
+from .comparing import SHOWN_MAX
 from .controls import FASTEST, SPEEDS
 from .painter import end_of_service
 from .parts import button, html, row
@@ -84,6 +86,9 @@ class Keeping:
 
     def moved(self) -> None: ...
 
+    def close(self) -> None:
+        self._coming.drop()
+
     def path(self, suffix: str) -> Path:
         """Where a file of this name goes: beside the notebook, unless the name has a folder."""
         name = self.name.value.strip()
@@ -118,7 +123,6 @@ class Keeping:
             "selected": board.selected,
             "range": board.seeker.range,
             "bookmarks": board.moments.bookmarks,
-            "placed": board.placed,
             "sort": board.moments.what.value,
         }
 
@@ -157,7 +161,7 @@ class Keeping:
     def show(self, found: saved.Saved) -> None:
         """Look at what a session looked at; what does not fit is left as it is."""
         board, controls, view = self._board, self._board.controls, found.view
-        window = window_of(board._live(), view)
+        seen = seen_in(board._live(), view)
         board._quiet = True
         for widget, value in (
             (controls.colouring, view.get("colouring")),
@@ -171,35 +175,17 @@ class Keeping:
             controls.speed.value = view["speed"]
         controls.worst.value = view.get("worst") is True
         for name, box in controls.allocators.items():
-            box.value = name in view.get("shown", []) or not view.get("shown")
+            box.value = name in seen.shown
         pairs = {value for _, value in board.comparing.difference.options}
-        pair = tuple(view.get("difference") or ()) or None
-        board.comparing.difference.value = pair if pair in pairs else None
+        board.comparing.difference.value = seen.difference if seen.difference in pairs else None
         board._quiet = False
-        board.log = [*found.log, *board.log]
-        self._look(view, window)
-
-    def _look(self, view: dict[str, Any], window: regions.Window) -> None:
-        board, session = self._board, self._board._live()
-        length = session.length
-        marked = _whole(view.get("bookmarks", board.moments.bookmarks))
-        board.moments.bookmarks = [at for at in marked if 0 <= at <= length]
-        span = _whole(view.get("range"))
-        fits = len(span) == 2 and 0 <= span[0] < span[1]
-        board.seeker.range = (span[0], span[1]) if fits else None
-        board.placed = [
-            (str(name), int(since), int(start), int(size))
-            for name, since, start, size in view.get("placed", [])
-        ]
-        board.window = regions.resized(window, board.screen.pixels, board._end_of(session))
-        chosen = view.get("selected")
-        board.selected = None
-        if chosen and chosen[0] in session.names:
-            last = board._end_of(session) - 1
-            board.selected = str(chosen[0]), min(max(int(chosen[1]), 0), last)
+        if seen.bookmarks is not None:
+            board.moments.bookmarks = seen.bookmarks
+        board.window = regions.resized(seen.window, board.screen.pixels, board._end())
+        board.selected, board.seeker.range = seen.selected, seen.range
         board._redraw()
-        board.go(int(view["index"]))
-        board._say_log()
+        board.go(seen.index)
+        board._note(found.log)
 
     # ---- pictures and pages ----
 
@@ -213,15 +199,13 @@ class Keeping:
         """What the page has made."""
         if form not in ("png", "svg"):
             return
-        if error or not made or len(made) > PICTURE_BYTES_MAX:
+        if len(made) > PICTURE_BYTES_MAX:
+            most = format_size(PICTURE_BYTES_MAX)
+            error = f"the page made {format_size(len(made))}, more than {most}"
+        if error or not made:
             return self._board.say(f"no {form.upper()}: {error or 'nothing came'}", error=True)
         path = self.path(f".{form}")
-        draft = Draft(path, binary=True)
-        try:
-            draft.file.write(made)
-            draft.keep()
-        finally:
-            draft.drop()
+        write(path, made)
         self._done(path)
 
     def write_page(self) -> None:
@@ -247,6 +231,7 @@ class Keeping:
         """A piece of a file that was picked, or dropped on the page."""
         board = self._board
         if board.busy:
+            self._coming.drop()
             return board.say("still at work: wait for it to end, then give the file", error=True)
         self._coming.piece(message)
 
@@ -264,16 +249,52 @@ class Keeping:
             self._board.open(path)
 
 
-def window_of(session: Session, view: dict[str, Any]) -> regions.Window:
-    """The window of a view; KeyError, TypeError, ValueError for one that is none."""
+@dataclass(frozen=True)
+class Seen:
+    """What was looked at, as far as it fits a session."""
+
+    index: int
+    window: regions.Window
+    shown: list[str]
+    difference: tuple[str, ...]
+    selected: tuple[str, int] | None
+    range: tuple[int, int] | None
+    bookmarks: list[int] | None  # None: not told
+
+
+def seen_in(session: Session, view: dict[str, Any]) -> Seen:
+    """What a view says, which anyone may have written; BadTrace for one that is none."""
+    try:
+        return _seen_in(session, view)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BadTrace(f"what it looks at is not understood: {error}") from None
+
+
+def _seen_in(session: Session, view: dict[str, Any]) -> Seen:
+    end, length = end_of_service(session), session.length
     names = ("first", "columns", "granules_per_cell")
     first, columns, per_cell = (int(view[name]) for name in names)
     width, height = int(view.get("width", 256)), int(view.get("height", 200))  # of old: so large
     if not regions.is_pixels(width, height):
         raise ValueError(f"no map has {width} x {height} pixels")
-    end, pixels = end_of_service(session), regions.Pixels(width, height)
-    return regions.window_of(first, columns, per_cell, view["hilbert"] is True, end, pixels)
+    pixels = regions.Pixels(width, height)
+    told = _listed(view.get("shown"))
+    span = [int(one) for one in _listed(view.get("range"))]
+    fits = len(span) == 2 and 0 <= span[0] < span[1] <= 2 * end
+    selected, chosen = None, _listed(view.get("selected"))
+    if len(chosen) == 2 and chosen[0] in session.names:
+        selected = str(chosen[0]), min(max(int(chosen[1]), 0), end - 1)
+    marked = [int(one) for one in _listed(view.get("bookmarks"))]
+    return Seen(
+        index=min(max(int(view["index"]), 0), length),
+        window=regions.window_of(first, columns, per_cell, view["hilbert"] is True, end, pixels),
+        shown=[name for name in session.names if name in told][:SHOWN_MAX] or session.names[:2],
+        difference=tuple(map(str, _listed(view.get("difference")))),
+        selected=selected,
+        range=(span[0], span[1]) if fits else None,
+        bookmarks=[at for at in marked if 0 <= at <= length] if "bookmarks" in view else None,
+    )
 
 
-def _whole(found: Any) -> list[int]:
-    return [int(one) for one in found] if isinstance(found, list | tuple) else []
+def _listed(found: Any) -> list[Any]:
+    return list(found) if isinstance(found, list | tuple) else []

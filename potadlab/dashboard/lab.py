@@ -13,47 +13,38 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ipywidgets as widgets
-import numpy as np
 
-from ..bundled import datasets
 from ..core._jit import CACHE_DIR
 from ..core.allocators import usual
-from ..core.layout import Verb
-from ..errors import BadTrace, Cancelled, PotadError
-from ..kinds import KINDS
-from ..metrics.latency import Latency, measure
-from ..session import Claimed, Session, Told
+from ..errors import Cancelled, NotLive
+from ..metrics.latency import Latency
+from ..session import Session
 from ..traces import Trace
-from ..units import format_size
-from ..views import regions, theme
-from . import links, saved, words
+from ..views import regions
+from . import words
+from .adding import Adding
 from .canvas import POISON_COLOUR, STRIP, Canvas
 from .claiming import Claiming
 from .comparing import SHOWN_MAX, Comparing
-from .controls import FASTEST, FASTEST_PICTURES, OWN_FILE, SLIDER_STEPS, Controls
+from .controls import FASTEST, FASTEST_PICTURES, SLIDER_STEPS, Controls
 from .counting import Counting
 from .describing import Describing
 from .failing import Failing
-from .keeping import Keeping, window_of
+from .keeping import Keeping
 from .looking import Looking
 from .maps import Mark, Shape
 from .moments import Moments
+from .opening import Opening
 from .painter import Painter, end_of_service
 from .panel import Panel
-from .seeking import RANGE_COLOUR, Seeker, place
+from .seeking import Seeker, place
+from .telling import CHOSEN, CLAIMED, LOG_LINES, Telling
 from .work import LEFT, Worker
 
 SHOWN = ("potad", "buddy")
 STATUS_S = 0.4  # text and slider follow a playing trace this often; maps as fast as they can
 # a digest of the sources names the folder, so it holds nothing before the first run
 _COMPILED = any(CACHE_DIR.rglob("*.nbc"))
-_CHOSEN, _PLACED = "#111111", "#d000d0"
-_OUTLINES = [
-    (_PLACED, "claim"),
-    (RANGE_COLOUR, "range"),
-    (_CHOSEN, "chosen block (dot: the address)"),
-]
-_OWNER_LETTERS = 36  # of a name in the legend
 KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", *"0123456789bnp"]
 _WORDS = (
     "Maps of memory. Keys: space plays and pauses, arrows step an op (with Shift 1000), "
@@ -61,21 +52,23 @@ _WORDS = (
     "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
 )
 _MANY_OPS = 1000
-_LOG_LINES = 200
 
 
 Moment = tuple[int, regions.Window, str, bool]  # ops done, what is shown, how; the worst
-Place = tuple[str, int, int, int]  # allocator, claimed at (ns), start and size in bytes
 
 
 class Part(Protocol):
-    """What stands in a tab: `opened` for other ops, `moved` for another moment, in front only."""
+    """What stands in a tab: `opened` for other ops, `moved` for another moment, in front only.
+
+    `close` lets go of threads, and of what is large: the page keeps its widgets, and they it.
+    """
 
     title: str
     root: widgets.Widget
 
     def opened(self) -> None: ...
     def moved(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Dashboard(Panel):
@@ -94,22 +87,19 @@ class Dashboard(Panel):
         self.session: Session | None = None
         self.index = 0
         self.playing = False
-        self.placed: list[Place] = []
-        self._branches: list[tuple[str, list[Place], list[int]]] = []  # what, places before, ops
         self.measured: list[Latency] = []
         self.log: list[str] = []
-        self._link = ""  # that the page was opened by, until it is followed
-        self._allocators = tuple(usual() if allocators is None else allocators)
         self._played_from = (0.0, 0)  # clock in s, time_ns
-        self._spent = (0.0, 0.0)  # clock and processor time in s, when last looked at
         self._set_s = 0.0  # where we put the slider
         self._moved_s = 0.0  # when the slider was last moved by hand
-        self._begin(trace, shown)
+        names = tuple(usual() if allocators is None else allocators)
+        self.opening, self.adding = Opening(self, names), Adding(self)
+        self.telling = Telling(self)
+        self._begin(names, [name for name in names if name in shown] or names[:2])
+        self.open(trace)
 
-    def _begin(self, trace: "Trace | str | Path", shown: Sequence[str]) -> None:
-        self._bundled = datasets()
-        shown = [name for name in self._allocators if name in shown] or self._allocators[:2]
-        self.controls = Controls(self._bundled, self._allocators, shown)
+    def _begin(self, names: Sequence[str], shown: Sequence[str]) -> None:
+        self.controls = Controls(self.opening.bundled, names, shown)
         self._set_stage(self.controls.figures)
         self.bridge.hot_keys, self.bridge.words = KEYS, _WORDS
         self.bridge.linked = True
@@ -127,11 +117,11 @@ class Dashboard(Panel):
         tabs = [(part.title, part.root) for part in self.parts]
         self.root = self.controls.layout(finding, tabs, self.bridge)
         self._connect()
-        self._say_block()
-        self._say_log()
+        self._enable_by_hand()
+        self.telling.block()
+        self.telling.log()
         for work in (self.stage.pump(), self.stage.watch(), self._follow()):
             self.worker.spawn(work)
-        self.open(trace)
 
     def close(self) -> None:
         """Stop for good; the last pictures stay on the page."""
@@ -139,8 +129,12 @@ class Dashboard(Panel):
             self._closed, self.playing = True, False
             self.worker.close()
             self.stage.close()
+            for part in self.parts:
+                part.close()
             self.controls.enable(False)
-            self.session = None
+            self.controls.show_work(False)
+            self.session, self.measured = None, []
+            self.adding.close()
 
     # ---- work that takes time ----
 
@@ -169,7 +163,7 @@ class Dashboard(Panel):
 
     def _failed(self, error: Exception) -> None:
         super()._failed(error)
-        self._say_trace()
+        self.opening.say()
 
     def _set_busy(self, busy: bool, what: str) -> None:
         self.stage.still = busy
@@ -177,9 +171,7 @@ class Dashboard(Panel):
         for widget in self.controls.files:
             widget.disabled = busy
         self._enable_by_hand()
-        for widget in (self.controls.progress, self.controls.cancel):
-            widget.layout.display = "" if busy else "none"
-        self.controls.progress.value = 0
+        self.controls.show_work(busy)
         self.say(what)
 
     def cancel(self) -> None:
@@ -203,94 +195,55 @@ class Dashboard(Panel):
         mark = ' class="potadlab-error"' if error else ""
         self.controls.message.value = f"<span{mark}>{html.escape(text)}</span>"
 
-    # ---- opening a trace ----
+    # ---- another session ----
 
     def open(self, trace: "Trace | str | Path") -> None:
         """Read and replay a trace (object, path or bundled name); on an error keep the last.
 
         A session's file, or a link, opens what was looked at.
         """
-        if links.is_link(trace):
-            return self._open_link(str(trace))
-        name = trace if isinstance(trace, str | Path) else trace.name
-        if isinstance(trace, str | Path) and str(trace).endswith(saved.SUFFIX):
-            load = lambda: self._load_saved(saved.read(Path(trace).expanduser()), name)  # noqa: E731
-            return self._work(f"opening {name}", load, self._show_saved)
-        self._work(f"opening {name}", lambda: self._load(trace), self._show)
-
-    def _open_link(self, link: str) -> None:
-        try:
-            found, session = links.read(link), self.session
-            if session and not self.busy and links.is_of(session, found):
-                _check_view(session, found.view, "this link")
-                self.pause()
-                self.keeping.show(found)
-                return self.say("opened the link: another moment of the same trace")
-        except PotadError as error:
-            return self._failed(error)
-        load = lambda: self._load_saved(found, "this link")  # noqa: E731
-        self._work("opening the link", load, self._show_saved)
-
-    def _load_saved(
-        self, found: saved.Saved, path: Path | str
-    ) -> tuple[saved.Saved, tuple[Session, list[Latency]]]:
-        session = self._replayed(found.trace, found.allocators)
-        _check_view(session, found.view, path)
-        added = saved.ops_of(session, found, path)
-        if added:
-            session.extend_all(added, joined=found.joined)
-        return found, (session, _measured(session))
-
-    def _show_saved(self, loaded: tuple[saved.Saved, tuple[Session, list[Latency]]]) -> None:
-        found, fresh = loaded
-        for name in fresh[0].names:
-            if name not in self.controls.allocators:
-                self.controls.add_allocator(name, False)
-                self._watch_box(name)
-        self._show(fresh)
-        self._branches = _branches(fresh[0])
-        try:
-            self.keeping.show(found)
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadTrace(f"what the session looked at is not understood: {error}") from None
-        finally:
-            self._quiet = False
-
-    def _load(self, trace: "Trace | str | Path") -> tuple[Session, list[Latency]]:
-        session = self._replayed(trace, self._allocators)
-        self._progress(1.0, "measuring lookups")
-        return session, _measured(session)
-
-    def _replayed(self, trace: "Trace | str | Path", allocators: Sequence[str]) -> Session:
-        if isinstance(trace, str | Path):
-            path = self._bundled.get(str(trace)) or Path(trace).expanduser()
-            trace = Trace.read(path, progress=self._progress)
-        return Session(trace, allocators, progress=self._progress)
+        self.opening.open(trace)
 
     def _show(self, loaded: tuple[Session, list[Latency]]) -> None:
         self.session, self.measured = loaded
-        self.selected, self.placed, self._branches, self.index = None, [], [], 0
+        self.selected, self.index = None, 0
         self.seeker.opened()
         self.moments.opened()
+        self.adding.opened()
         end = end_of_service(self.session)
         self.window = regions.whole(end, self.controls.lie.value, self.screen.pixels)
-        self._say_trace()
-        self._show_path()
+        self.opening.say()
+        self.opening.show_path()
         self.controls.enable(True)
         self.controls.offer_sizes(self.session.space.granule_bytes)
         self._set_slider_range()
         for name, box in self.controls.allocators.items():
             box.layout.display = "" if name in self.session.names else "none"
-        for part in self.parts:
-            part.opened()
-        self._redraw()
-        self.go(0)
+        self._replayed_anew(0)
         name = self.session.trace.name
         self._note([f"opened {name}: what is failed and claimed in it is told above this line"])
         self.say(f"{name}: {self.session.length:,} ops, ready to play")
 
+    def _replayed_anew(self, index: int) -> None:
+        """The session has other ops: all that was drawn and told of it is made anew."""
+        self.index = min(index, self._live().length)
+        for part in self.parts:
+            part.opened()
+        self._redraw()
+        self.go(index)
+
+    def offer_map(self, name: str, shown: bool) -> None:
+        """A box to tick for the map of an allocator that has joined."""
+        if name in self.controls.allocators:
+            box, quiet, self._quiet = self.controls.allocators[name], self._quiet, True
+            box.value, box.layout.display, self._quiet = shown, "", quiet
+        else:
+            self.controls.add_allocator(name, shown)
+            self._watch_box(name)
+
     def _live(self) -> Session:
-        assert self.session is not None
+        if self.session is None:
+            raise NotLive("no trace is open: open one first")
         return self.session
 
     def _painter(self) -> Painter:
@@ -309,7 +262,7 @@ class Dashboard(Panel):
 
     def _redraw_here(self) -> None:
         """New figures at the same moment."""
-        if self.session and not self.busy:
+        if self.session:
             self.pause()
             self._redraw()
             self.go(self.index)
@@ -331,7 +284,7 @@ class Dashboard(Panel):
         canvas.label(self.window)
         canvas.note(self.moments.found())
         self.stage.show(canvas, Painter(canvas))
-        self._say_legend()
+        self.telling.legend()
         self._mark()
 
     @property
@@ -359,12 +312,11 @@ class Dashboard(Panel):
         """Keep text and slider near the pictures."""
         while True:
             await asyncio.sleep(STATUS_S)
-            if self._link and not self.busy:
-                self._act(self._follow_link)
+            self.opening.follow()
             if self.playing:
                 self._advance()  # also while nobody sees the pictures
                 self._say_moment()
-            self._say_status()
+            self.telling.status()
 
     def _resized(self) -> None:
         if self.stage.canvas:
@@ -373,7 +325,7 @@ class Dashboard(Panel):
     def _dress(self) -> None:
         if self.stage.canvas:
             self._canvas().dress(self.light)
-            self._say_legend()
+            self.telling.legend()
             self._say_part()
 
     def frame_stats(self, over_s: float = 1e9) -> dict[str, float]:
@@ -457,12 +409,8 @@ class Dashboard(Panel):
         self.controls.tell_clock(self._live().clock)
         self._quiet = False
 
-    def _follow_link(self) -> None:
-        link, self._link = self._link, ""
-        self.open(link)
-
     def _hear_link(self, message: dict[str, Any]) -> None:
-        self._link = str(message["query"])  # followed once nothing else is at work
+        self.opening.link = str(message["query"])  # followed once nothing else is at work
 
     def _hear_address(self, message: dict[str, Any]) -> None:
         self.keeping.linked(str(message["url"])[:8000], message["copied"] is True)
@@ -475,10 +423,8 @@ class Dashboard(Panel):
         self.keeping.picture(str(message["form"]), made, str(message["error"]))
 
     def _end(self) -> int:
+        self._live()
         return self._painter().end
-
-    def _end_of(self, session: Session) -> int:
-        return end_of_service(session)
 
     def _looked(self) -> None:
         assert self.window
@@ -579,89 +525,29 @@ class Dashboard(Panel):
 
     def fail(self) -> None:
         """The memory at the chosen address fails, in every allocator."""
-        index = self.index
-        if self.selected is None:
-            return self.say("click on a map first: that is the address that fails", error=True)
-        granule, soft = self.selected[1], self.controls.soft.value
-        at_bytes = granule * self._live().space.granule_bytes
-        what = f"the {'soft ' if soft else ''}failure of {words.address(at_bytes)}"
-
-        def work(session: Session) -> list[Told]:
-            found = session.fail(granule, index, soft)
-            self.failing.ask(session, self._progress)
-            return found
-
-        def then(found: list[Told]) -> None:
-            self._added([index], what, words.told(at_bytes, found), [])
-
-        self.change(f"failing {words.address(at_bytes)}, replaying what comes after", work, then)
+        self.adding.fail()
 
     def claim(self) -> None:
         """Claim the size at the alignment that are picked, in every allocator."""
-        index, controls = self.index, self.controls
-        unit, align = self._live().space.granule_bytes, controls.align.value
-        size = controls.size.value
-        asked = f"{format_size(size)} at {format_size(align)}"
-        order, migrate = max(align // unit, 1).bit_length() - 1, controls.migrate.value
-
-        def then(found: list[Claimed]) -> None:
-            found_at = [one for one in found if one.start_bytes is not None]
-            since_ns = self._live().time_ns(index)
-            places = [(one.allocator, since_ns, one.start_bytes or 0, size) for one in found_at]
-            self._added([index], f"the claim of {asked}", words.claimed(asked, found), places)
-
-        def work(session: Session) -> list[Claimed]:
-            return session.claim(size // unit, order, index, migrate=migrate)
-
-        self.change(f"claiming {asked}, replaying what comes after", work, then)
+        self.adding.claim()
 
     def undo(self) -> None:
-        """Back to the run without the last op added by hand."""
-        if not self._live().added:
-            return self.say("nothing to undo: this is the untouched run", error=True)
-
-        def then(_done: bool) -> None:
-            what, self.placed, ops = self._branches.pop()
-            for at in reversed(ops):
-                self.moments.shifted(at, -1)
-                self.index -= at < self.index
-            for part in self.parts:
-                part.opened()
-            self._redraw()
-            self.go(self.index)
-            self._note([f"undone: {what}"])
-
-        self.change("undoing, replaying without it", Session.undo, then)
-
-    def _added(self, ops: list[int], what: str, lines: list[str], places: list[Place]) -> None:
-        """Ops stand at these places, put in one after the other; show the moment of the first."""
-        session, index = self._live(), ops[0]
-        for part in self.parts:
-            part.opened()
-        self._branches.append((what, self.placed, ops))
-        for at in ops:
-            self.moments.shifted(at, 1)
-        self.placed = [*self.placed, *places]
-        when = session.clock.told(session.time_ns(max(index - 1, 0)), 6)
-        moment = ", ".join([f"after op {index:,}", *when])
-        self._note([f"{moment}: {lines[0]}", *lines[1:]])
-        self._redraw()
-        self.go(index + 1)
-        many = "an op was" if len(ops) == 1 else f"{len(ops):,} ops were"
-        self.say(f"{many} added and all after replayed; Undo goes back")
+        """Back to the run without what was added last."""
+        self.adding.undo()
 
     def _note(self, lines: list[str]) -> None:
-        self.log = [*lines, *self.log][:_LOG_LINES]
-        self._say_log()
+        self.log = [*lines, *self.log][:LOG_LINES]
+        self.telling.log()
 
-    # ---- what is said ----
+    # ---- what is marked and said ----
 
     def _mark(self) -> None:
         """Describe and outline the chosen block, outline claims, mark failed granules."""
         if self.stage.canvas is None or self.window is None or self.playing or self.busy:
             return
         canvas = self._canvas()
-        self._say_block()
+        self._enable_by_hand()
+        self.telling.block()
         self._say_part()
         for name in canvas.names:
             canvas.mark(name, self.window, self._shapes(name), self._points(name))
@@ -670,15 +556,6 @@ class Dashboard(Panel):
         if self.stage.canvas and self.window:
             for name in self._canvas().names:
                 self._canvas().mark(name, self.window, [], self._points(name))
-
-    def _places(self, name: str) -> list[tuple[int, int]]:
-        """(granule, granules) of what was claimed before this moment."""
-        now_ns, unit = self._time_ns(), self._live().space.granule_bytes
-        return [
-            (start // unit, size // unit)
-            for allocator, since_ns, start, size in self.placed
-            if allocator == name and since_ns <= now_ns
-        ]
 
     def _come(self) -> None:
         """Another tab is in front."""
@@ -696,104 +573,29 @@ class Dashboard(Panel):
         session, unit = self._live(), self._live().space.granule_bytes
         if name not in session.names:
             return self.seeker.shapes()
-        shapes = [(granule, granules, _PLACED) for granule, granules in self._places(name)]
+        shapes = [(*place, CLAIMED) for place in self.adding.places(name)]
         shapes += [*self.seeker.shapes(), *self.claiming.shapes(name)]
         if self.selected and self.selected[0] == name:
             found = session.describe(name, self.index, self.selected[1])
             if found:
-                shapes.append((found.start_bytes // unit, 1 << found.order, _CHOSEN))
+                shapes.append((found.start_bytes // unit, 1 << found.order, CHOSEN))
         return shapes
 
     def _points(self, name: str) -> list[Mark]:
         if name not in self._live().names:
             return []
         marks = self.seeker.marks(name)
-        marks += [(at, "inverted_triangle", _PLACED) for at, _ in self._places(name)]
+        marks += [(at, "inverted_triangle", CLAIMED) for at, _ in self.adding.places(name)]
         if self.selected:
             here = self.selected[0] == name  # else: where it would be, if addresses were alike
-            marks.append((self.selected[1], "circle" if here else "circle_dot", _CHOSEN))
+            marks.append((self.selected[1], "circle" if here else "circle_dot", CHOSEN))
         failed = self._live().runs[name].poison(self.index)
         return [*marks, *((int(granule), "diamond", POISON_COLOUR) for granule in failed)]
 
     def _say_moment(self) -> None:
-        session, now_ns = self._live(), self._time_ns()
-        end = session.clock.told(session.time_ns(session.length))
-        time_of = [f"{one} of {end[0]}" for one in session.clock.told(now_ns, 6)]
-        self.controls.now.value = ", ".join([*time_of, f"op {self.index:,} of {session.length:,}"])
+        self.telling.moment()
         if time.monotonic() - self._moved_s > 0.5:  # a hand on the slider is not moved away
-            self._set_slider(now_ns / 1e9)
-
-    def _say_status(self) -> None:
-        cpu = self._cpu()
-        if self.session is None:
-            return
-        stats = self.frame_stats(over_s=3.0)
-        text = (
-            ""
-            if stats["shown"] < 2 or not self.playing
-            else (
-                f"{stats['fps']:.1f} frames per s, lag {stats['lag_ms_p50']:.0f} ms; "
-                f"{cpu:.0%} of a processor, page {self.stage.page_ms:.0f} ms"
-            )
-        )
-        if self.stage.silent:
-            text = "the page does not answer: reload it, and run this cell again"
-        if self.controls.status.value != text:
-            self.controls.status.value = text
-
-    def _cpu(self) -> float:
-        """Share of a processor that this process used since the last call."""
-        (wall_s, cpu_s), now = self._spent, (time.monotonic(), time.process_time())
-        self._spent = now
-        return (now[1] - cpu_s) / max(now[0] - wall_s, 1e-9)
-
-    def _say_legend(self) -> None:
-        session, colouring = self._live(), self.controls.colouring.value
-        unit = session.space.granule_bytes
-        present = np.zeros(256, bool)
-        for run in session.runs.values():
-            present |= run.census.live_blocks.any(axis=0)
-        rest = theme.legend_map(colouring, self.light)
-        owners = [words.short(owner, _OWNER_LETTERS) for owner in self._painter().shades.names]
-        own = theme.legend_of(colouring, owners, session.clock)
-        pair = self._canvas().pair
-        if pair:
-            rest = [*rest, *theme.legend_difference(*pair)]
-        self.controls.legend.value = (
-            words.keys("Block size", theme.legend_sizes(unit))
-            + (words.keys(colouring.capitalize(), own) if own else "")
-            + words.keys("Map", rest)
-            + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
-            + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
-        )
-
-    def _say_block(self) -> None:
-        self._enable_by_hand()
-        rows = self.seeker.lines() if self.session else []
-        if self.selected:
-            name, granule = self.selected
-            title = f"{name}, at {self._address(granule)}, after op {self.index:,}:"
-            rows = [title, *self.describe(name, granule), *rows]
-        text = words.lines(rows or ["Click on a map: the block there is shown here."])
-        self.controls.block.value = f'<div class="potadlab-block">{text}</div>'
-
-    def _say_log(self) -> None:
-        rows = self.log or ["What is failed and claimed is told here."]
-        self.controls.log.value = f'<div class="potadlab-log">{words.lines(rows)}</div>'
-
-    def _say_trace(self) -> None:
-        """The menu names what is shown; a name in a file's metadata may be anyone's."""
-        self._quiet = True
-        path = self.session.trace.path if self.session else None
-        shown = path.resolve() if path else None
-        names = [name for name, file in self._bundled.items() if file.resolve() == shown]
-        self.controls.trace.value = (names or [OWN_FILE])[0] if self.session else None
-        self._quiet = False
-
-    def _show_path(self) -> None:
-        own = self.controls.trace.value == OWN_FILE
-        for widget in (self.controls.path, self.controls.open):
-            widget.layout.display = "" if own else "none"
+            self._set_slider(self._time_ns() / 1e9)
 
     def _enable_by_hand(self) -> None:
         idle = self.session is not None and not self.busy
@@ -815,7 +617,7 @@ class Dashboard(Panel):
             controls.fail: self.fail,
             controls.claim: self.claim,
             controls.undo: self.undo,
-            controls.open: self._open_path,
+            controls.open: self.opening.open_path,
             controls.cancel: self.cancel,
         }
         for button, act in clicks.items():
@@ -825,8 +627,8 @@ class Dashboard(Panel):
         controls.colouring.observe(lambda _change: self._act(self._recolour), "value")
         controls.worst.observe(lambda _change: self._act(self._recolour), "value")
         controls.lie.observe(lambda _change: self._act(self._lay), "value")
-        controls.trace.observe(lambda _change: self._act(self._pick), "value")
-        controls.path.observe(lambda _change: self._act(self._open_path), "value")
+        controls.trace.observe(lambda _change: self._act(self.opening.pick), "value")
+        controls.path.observe(lambda _change: self._act(self.opening.open_path), "value")
         for name in controls.allocators:
             self._watch_box(name)
         controls.tabs.observe(lambda _change: self._act(self._come), "selected_index")
@@ -839,22 +641,12 @@ class Dashboard(Panel):
         self._played_from = time.monotonic(), self._time_ns()
 
     def _recolour(self) -> None:
-        self._say_legend()
+        self.telling.legend()
         self.stage.want()
 
     def _lay(self) -> None:
         if self.window:
             self._look(regions.along(self.window, self.controls.lie.value))
-
-    def _pick(self) -> None:
-        self._show_path()
-        if self.controls.trace.value in self._bundled:
-            self.open(self.controls.trace.value)
-
-    def _open_path(self) -> None:
-        path = self.controls.path.value.strip()
-        if path and not self.busy:  # a click on Open ends typing, which has begun to open it
-            self.open(Path(path))
 
     def _choose_maps(self, box: Any) -> None:
         self.pause()
@@ -865,31 +657,3 @@ class Dashboard(Panel):
             return
         self._redraw()
         self.go(self.index)
-
-
-def _check_view(session: Session, view: dict[str, Any], whose: Path | str) -> None:
-    """BadTrace, before anything is changed, for a view that cannot be looked at."""
-    try:
-        window_of(session, view)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadTrace(f"{whose}: what it looks at is not understood: {error}") from None
-
-
-def _measured(session: Session) -> list[Latency]:
-    """Lookups of the blocks that live at the end, failed granules left out."""
-    first = session.names[0]
-    blocks = session.runs[first].live(session.length)
-    served = int(np.diff(session.in_service(first, session.length), axis=1).sum())
-    return measure(blocks, session.space.granules, in_service=served)
-
-
-def _branches(session: Session) -> list[tuple[str, list[Place], list[int]]]:
-    """What was added to a saved session, to be undone as it was added."""
-    found: list[tuple[str, list[Place], list[int]]] = []
-    for (index, op), joined in zip(session.by_hand(), session.joined(), strict=True):
-        if joined and found:
-            found[-1][2].append(index)
-        else:
-            name = Verb(int(op["verb"])).name.lower()
-            found.append((f"op {name} of the saved session", [], [index]))
-    return found

@@ -50,7 +50,7 @@ class Looking:
         self.measured: dict[str, list[Latency]] = {}  # by population
         self.lines: dict[str, dict[str, lines.LookupLines]] = {}
         self.plots: list[Any] = []
-        self._filled: tuple[tuple[Any, ...], lines.Lookups] | None = None
+        self._filled: dict[tuple[Any, ...], lines.Lookups] = {}  # one, the last
         self._lit_for: tuple[Any, ...] = ()  # session, allocator, moment, granule
         self._latest = Latest(board.worker, self._no_lines)
         self._make_widgets()
@@ -99,11 +99,16 @@ class Looking:
 
     def opened(self) -> None:
         """Other blocks: what was measured of the ones that lived then is of another session."""
-        self._filled = None
+        self._latest.drop()
+        self._filled, self._lit_for, self.lit.value = {}, (), ""
+        self.lines.pop(LIVE, None)
         if self.measured.pop(LIVE, None):
-            self._offer()
-        self._lit_for = ()
-        self.lit.value = ""
+            self._offer(self.shown.value)
+            self._draw()
+
+    def close(self) -> None:
+        self._latest.close()
+        self._filled, self._lit_for = {}, ()
 
     def moved(self) -> None:
         for plot in self.plots:
@@ -130,11 +135,13 @@ class Looking:
         blocks, granules = board._live().blocks(name, board.index), board._live().space.granules
         key = (*asked[:3], tuple(names))
 
+        filled = self._filled
+
         def work() -> dict[str, lines.Answer]:
-            if self._filled is None or self._filled[0] != key:
-                self._filled = None  # before the next ones are made: they are large
-                self._filled = key, lines.Lookups(names, blocks, granules)
-            return self._filled[1].at(granule)
+            if key not in filled:
+                filled.clear()  # before the next ones are made: they are large
+                filled[key] = lines.Lookups(names, blocks, granules)
+            return filled[key].at(granule)
 
         self._latest.ask(work, lambda found: self._show_lines(name, granule, found))
 

@@ -153,11 +153,12 @@ class Panel(ABC):
 
     def zoom(self, steps: int, granule: int | None = None) -> None:
         """Closer (or wider, below 0) around a granule, the chosen one or the middle."""
+        end = self._end()
         assert self.window
         if granule is None:
             middle = (self.window.first + self.window.end) // 2
             granule = self.selected[1] if self.selected else middle
-        self._look(regions.zoom(self.window, granule, steps, self._end()))
+        self._look(regions.zoom(self.window, granule, steps, end))
 
     def show_whole(self) -> None:
         """All memory again."""
@@ -218,16 +219,21 @@ class Closable(Protocol):
     def close(self) -> None: ...
 
 
-_of_cell: dict[str, Closable] = {}
+_of_cell: dict[str, tuple[str, list[Closable]]] = {}  # which run of it, and what that made
 
 
 def replace_in_cell(panel: Closable) -> None:
-    """Close the panel that an earlier run of the same cell left behind."""
+    """Close the panels that an earlier run of the same cell left behind."""
     shell = get_ipython()
     kernel = getattr(shell, "kernel", None)
-    cell = kernel.get_parent().get("metadata", {}).get("cellId", "") if kernel else ""
-    if cell:
-        before = _of_cell.pop(cell, None)
-        if before:
-            before.close()
-        _of_cell[cell] = panel
+    parent = kernel.get_parent() if kernel else {}
+    cell = parent.get("metadata", {}).get("cellId", "")
+    if not cell:
+        return
+    run = parent.get("header", {}).get("msg_id", "")
+    before, made = _of_cell.get(cell, ("", []))
+    if before != run:
+        for each in made:
+            each.close()
+        made = []
+    _of_cell[cell] = run, [*made, panel]

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import __version__
 from ..bundled import datasets
-from ..core.layout import NONE, OP, Verb
+from ..core.layout import NONE, OP, Flag, Verb
 from ..errors import BadTrace
 from ..files import write
 from ..kinds import KIND, KINDS
@@ -25,6 +25,9 @@ BYTES_MAX = 16 << 20
 FORMAT = 1
 _NUMBERS = ("time_ns", "granule", "granules", "handle", "into", "flags", "order", "align_order")
 _ADDED_MAX = 100_000
+_LOG_LINES, _LOG_LETTERS = 200, 1000
+_CLAIM_MAX = 1 << 21  # granules; what is offered may be more than there is
+_VERBS = (Verb.FAIL, Verb.CLAIM)  # that are added by hand
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def read(path: Path) -> Saved:
             [str(name) for name in found["allocators"]],
             [dict(op) for op in found["added"][:_ADDED_MAX]],
             dict(found["view"]),
-            [str(line) for line in found["log"]],
+            [str(line)[:_LOG_LETTERS] for line in found["log"][:_LOG_LINES]],
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         told = " ".join(str(error).split())[:80]
@@ -122,25 +125,45 @@ def ops_of(session: Session, saved: Saved, path: Path | str) -> list[tuple[int, 
             f"{path}: was saved with {saved.ops:,} ops, {session.trace.name} has "
             f"{len(session.trace.ops):,}: take the trace that it was saved with"
         )
-    found = []
+    found: list[tuple[int, np.ndarray]] = []
+    claims = 0
     for number, plain in enumerate(saved.added):
         try:
-            found.append(_op(session, plain, session.length + number))
+            found.append(_op(session, plain, session.length + number, session.handles + claims))
+            claims += found[-1][1]["verb"] == Verb.CLAIM
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             told = " ".join(str(error).split())[:80]
             raise BadTrace(f"{path}: added op {number}: {type(error).__name__}: {told}") from None
     return found
 
 
-def _op(session: Session, plain: dict[str, Any], length: int) -> tuple[int, np.ndarray]:
+def _op(
+    session: Session, plain: dict[str, Any], length: int, handle: int
+) -> tuple[int, np.ndarray]:
+    """`handle`: what a claim is to have, as none has it yet; kernels trust what they are given."""
     index, op = int(plain["after"]), np.zeros(1, OP)[0]
     if not 0 <= index <= length:
         raise ValueError(f"after {index} ops, of {length}")
     for name in _NUMBERS:
         op[name] = int(plain[name])
     op["verb"], op["kind"] = Verb[plain["verb"]], KIND[plain["kind"]]
-    if not -1 <= int(op["handle"]) <= session.handles + length:
-        raise ValueError(f"handle {int(op['handle'])}")
+    if op["verb"] not in _VERBS:
+        raise ValueError(f"{plain['verb']}: not added by hand")
+    claims, end = op["verb"] == Verb.CLAIM, session.space.granules
+    wanted = {
+        "handle": (handle, handle) if claims else (NONE, NONE),
+        "granule": (NONE, NONE) if claims else (0, end - 1),
+        "granules": (1, max(end, _CLAIM_MAX) if claims else 1),
+        "align_order": (0, max(end, _CLAIM_MAX).bit_length() if claims else 0),
+        "order": (0, 0),
+        "into": (NONE, NONE),
+        "time_ns": (0, session.time_ns(session.length)),
+    }
+    for name, (low, high) in wanted.items():
+        if not low <= int(op[name]) <= high:
+            raise ValueError(f"{name} {int(op[name])}")
+    if int(op["flags"]) & ~(Flag.BY_HAND | Flag.MAY_MIGRATE):
+        raise ValueError(f"flags {int(op['flags'])}")
     op["owner"], op["migratetype"] = NONE, 255
     if plain["owner"] is not None:
         owner = str(plain["owner"])

@@ -67,6 +67,8 @@ class Seeker:
         sought = finding.read(self.text.value, session.space.granule_bytes)
         if sought.word:
             return self._next(sought.word)
+        if not self.text.value.strip():
+            raise BadSize("nothing to find: write an address, a range, a kind or an owner")
         self._word = ""
         end = board._end()
         if not 0 <= sought.low < end:
@@ -89,8 +91,8 @@ class Seeker:
         session = self._board._live()
         if not self._word:
             return np.zeros(0, np.int64)
-        live = session.runs[name].live(self._board.index)
-        return finding.matching(live, session.owners, self._word)
+        blocks = session.blocks(name, self._board.index)
+        return finding.matching(blocks, session.owners, self._word)
 
     def _next(self, word: str) -> None:
         board, name = self._board, self._map()

@@ -47,6 +47,7 @@ class Figures(BokehModel):
     def close(self) -> None:
         if self.comm is not None:
             super().close()
+            self.layout.close()  # a widget of its own, which would stay
 
 
 def bring_bokeh() -> None:
@@ -110,9 +111,11 @@ class Stage:
     def change(self, change: Change, show: bool = True) -> None:
         """Change the pictures, shown at once, until the next is painted; or for new figures."""
         self.pictures = {name: change(picture) for name, picture in self.pictures.items()}
-        self._changes.append(change)
-        if self.flow.waiting:
-            self.flow.waiting.buffers = [change(picture) for picture in self.flow.waiting.buffers]
+        if self._painting:
+            self._changes.append(change)
+        for frame in (self.flow.waiting, self.flow.in_flight):  # this may be sent again
+            if frame:
+                frame.buffers = [change(picture) for picture in frame.buffers]
         if self.painter is None or not (show and self.flow.ready) or self._missing:
             return
         images = self.painter.canvas.images

@@ -26,7 +26,7 @@ class Worker:
     def __init__(
         self, changed: Callable[[bool, str], None], failed: Callable[[Exception], None]
     ) -> None:
-        self.busy = False
+        self.busy = self._closed = False
         self._changed, self._failed = changed, failed
         self._thread = _thread()
         self._job = _Job()
@@ -44,6 +44,8 @@ class Worker:
         self.loop.call_soon_threadsafe(self._begin, self.loop, work)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            return work.close()
         task = loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -77,11 +79,15 @@ class Worker:
     def _settle(self, job: _Job, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         try:
             done = work()
-            if not job.left:
-                self._set(False, "")
-                then(done)
         except Exception as error:
-            self._fail(job, error)
+            return self._fail(job, error)
+        if job.left:
+            return
+        self._set(False, "")
+        try:
+            then(done)  # which may begin other work: its errors end nothing
+        except Exception as error:
+            self._failed(error)
 
     def _fail(self, job: _Job, error: Exception) -> None:
         if not job.left:
@@ -111,11 +117,19 @@ class Worker:
         return job is not None and job.left
 
     def from_thread(self, tell: Callable[..., None], *told: Any) -> None:
-        """Let the loop's thread tell; widgets belong to it."""
+        """Let the loop's thread tell, unless that work is left by then; widgets belong to it."""
+        job: _Job | None = getattr(_here, "job", None)
+
+        def now() -> None:
+            if job is None or not job.left:
+                tell(*told)
+
         if self.loop:
-            self.loop.call_soon_threadsafe(tell, *told)
+            self.loop.call_soon_threadsafe(now)
 
     def close(self) -> None:
+        """Leave what goes on, untold, and let go of the thread."""
+        self._job.left, self.busy, self._closed = True, False, True
         for task in self._tasks:
             task.cancel()
         self._thread.shutdown(wait=False)
@@ -123,6 +137,9 @@ class Worker:
 
 def _thread() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "potadlab-work")
+
+
+_Asked = tuple[Callable[[], Any], Callable[[Any], None]]  # work, and what to do with its result
 
 
 class Latest:
@@ -134,8 +151,14 @@ class Latest:
     def __init__(self, worker: Worker, failed: Callable[[Exception], None]) -> None:
         self._worker, self._failed = worker, failed
         self._thread = ThreadPoolExecutor(1, "potadlab-aside")
-        self._wanted: tuple[Callable[[], Any], Callable[[Any], None]] | None = None
-        self.running = False
+        self._wanted: _Asked | None = None  # waits
+        self._begun: _Asked | None = None  # in the thread, and still wanted
+        self._going_on = False
+
+    @property
+    def running(self) -> bool:
+        """Something that is still wanted is at work, or waits."""
+        return self._wanted is not None or self._begun is not None
 
     def ask(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """`work` aside, then `then` with its result, unless something else was asked meanwhile."""
@@ -147,23 +170,28 @@ class Latest:
             except Exception as error:
                 return self._failed(error)
             return self._tell(then, done)
-        if not self.running:
-            self.running = True
+        if not self._going_on:
+            self._going_on = True
             self._worker.spawn(self._run(self._worker.loop))
 
     async def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             while self._wanted:
-                (work, then), self._wanted = self._wanted, None
+                asked = self._begun = self._wanted
+                self._wanted = None
                 try:
-                    done = await loop.run_in_executor(self._thread, work)
+                    done = await loop.run_in_executor(self._thread, asked[0])
                 except Exception as error:
-                    self._failed(error)
+                    if self._begun is asked:
+                        self._begun = None
+                        self._failed(error)
                     continue
-                if self._wanted is None:
-                    self._tell(then, done)
+                if self._begun is asked:
+                    self._begun = None
+                    if self._wanted is None:
+                        self._tell(asked[1], done)
         finally:
-            self.running = False
+            self._going_on = False
 
     def _tell(self, then: Callable[[Any], None], done: Any) -> None:
         try:
@@ -172,5 +200,10 @@ class Latest:
             self._failed(error)
 
     def drop(self) -> None:
-        """What was asked is no longer wanted, unless it has begun."""
-        self._wanted = None
+        """What was asked is no longer wanted: nothing comes of it, even if it has begun."""
+        self._wanted = self._begun = None
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self.drop()
+        self._thread.shutdown(wait=False)

@@ -176,16 +176,16 @@ def _slider(
 def _figures(run: "Run", marker: ColumnDataSource) -> Iterator[tuple[str, Any]]:
     """Free memory by block size of each allocator, descriptor bytes, lookup latency."""
     session = run.session
-    granule_bytes = session.space.granule_bytes
+    granule_bytes, unit = session.space.granule_bytes, orders.unit_for(session.space.bytes)
     seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
     found = {
-        name: orders.columns(one.census.time_ns, one.census.free_blocks, granule_bytes)
+        name: orders.columns(one.census.time_ns, one.census.free_blocks, granule_bytes, unit)
         for name, one in session.runs.items()
     }
     top = max(map(orders.top, found.values()))
     for name, free in found.items():
         title = f"Free memory by block size: {name}"
-        yield title, orders.draw(title, orders.source(free), seconds, top, marker)
+        yield title, orders.draw(title, orders.source(free), seconds, top, marker, unit)
     off = session.distances()
     if off:
         yield "distance", distance.draw(off, seconds, marker)

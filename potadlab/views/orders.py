@@ -6,30 +6,36 @@ import numpy as np
 from bokeh.models import ColumnDataSource, Range1d
 from bokeh.plotting import figure
 
-from ..units import GIB
+from ..units import GIB, KIB, MIB
 from . import theme, timeline
 
+UNITS = {GIB: "GiB", MIB: "MiB", KIB: "KiB"}
 NAMES = tuple(f"class{number}" for number in range(len(theme.SIZES)))
 
 
-def columns(
-    time_ns: np.ndarray, free_blocks: np.ndarray, granule_bytes: int
-) -> dict[str, np.ndarray]:
-    """Seconds, and GiB free in each class of sizes: one column per entry of theme.SIZES.
+def unit_for(space_bytes: int) -> int:
+    """The unit, in bytes, in which so much memory is told well."""
+    return next((unit for unit in UNITS if unit <= space_bytes), KIB)
 
-    free_blocks: i8[sample, order], blocks of 2**order granules.
+
+def columns(
+    time_ns: np.ndarray, free_blocks: np.ndarray, granule_bytes: int, unit: int = GIB
+) -> dict[str, np.ndarray]:
+    """Seconds, and what is free in each class of sizes: one column per entry of theme.SIZES.
+
+    free_blocks: i8[sample, order], blocks of 2**order granules; unit: of UNITS.
     """
     orders = np.arange(free_blocks.shape[1])
     classes = theme.size_class(np.minimum(orders, theme.ORDER_MAX), granule_bytes)
-    block_gib = np.ldexp(granule_bytes / GIB, orders)
+    block = np.ldexp(granule_bytes / unit, orders)
     found = {"time_s": np.asarray(time_ns) / 1e9}
     for number, name in enumerate(NAMES):
-        found[name] = free_blocks[:, classes == number] @ block_gib[classes == number]
+        found[name] = free_blocks[:, classes == number] @ block[classes == number]
     return found
 
 
 def top(found: dict[str, np.ndarray]) -> float:
-    """Upper end of the axis for such columns, GiB."""
+    """Upper end of the axis for such columns."""
     stack = sum(found[name] for name in NAMES)
     return float(np.max(stack, initial=0)) * 1.05 or 1.0
 
@@ -39,17 +45,22 @@ def source(found: dict[str, np.ndarray]) -> ColumnDataSource:
 
 
 def draw(
-    title: str, data: ColumnDataSource, seconds: float, gib: float, marker: ColumnDataSource
+    title: str,
+    data: ColumnDataSource,
+    seconds: float,
+    high: float,
+    marker: ColumnDataSource,
+    unit: int = GIB,
 ) -> Any:
-    """The stack over `seconds` and up to `gib`, with the marker of the moment shown."""
+    """The stack over `seconds` and up to `high`, with the marker of the moment shown."""
     plot = figure(
         title=title,
         x_range=Range1d(0, seconds),
-        y_range=Range1d(0, gib),
+        y_range=Range1d(0, high),
         height=115,
         sizing_mode="stretch_width",
         tools="",
-        y_axis_label="free, GiB",
+        y_axis_label=f"free, {UNITS[unit]}",
     )
     colours = [size.colour for size in theme.SIZES]
     plot.varea_stack(NAMES, x="time_s", color=colours, source=data)

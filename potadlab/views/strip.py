@@ -59,7 +59,7 @@ def marks(ops: np.ndarray, where: Mapping[str, np.ndarray], seconds: float) -> d
     rows = []
     for row, (what, indices) in enumerate(where.items()):
         marker, colour = WHAT[what]
-        times = ops["time_ns"][np.minimum(indices, len(ops) - 1)] / 1e9 if len(ops) else []
+        times = ops["time_ns"][np.clip(indices, 0, len(ops) - 1)] / 1e9 if len(ops) else []
         bins = (np.asarray(times) / seconds * BINS).astype(np.int64)
         for at in np.unique(bins, return_index=True)[1]:
             rows.append((float(times[at]), row, marker, colour))

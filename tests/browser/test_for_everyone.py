@@ -34,7 +34,7 @@ ROLES = (
 CUT = """() => {
   const cut = [];
   for (const one of document.querySelectorAll(".potadlab button, .potadlab label, .potadlab td, "
-      + ".potadlab .widget-html-content > *, .potadlab-key, .potadlab [role=tab]")) {
+      + ".potadlab .widget-html-content > *, .potadlab-key, .potadlab .lm-TabBar-tabLabel")) {
     const style = getComputedStyle(one);
     const hides = style.overflowX !== "visible" && style.overflowX !== "auto";
     if (one.offsetParent && one.innerText.trim() && hides && one.scrollWidth > one.clientWidth + 1)

@@ -128,7 +128,7 @@ def test_a_claim_lists_its_steps_and_draws_the_place(page):
     ]
     page.press("Claim this")
     page.says("claim of 8 MiB at 1 MiB")
-    page.until("not dashboard.busy and dashboard.placed")
+    page.until("not dashboard.busy and dashboard.adding.places('potad')")
     page.says("1 x 8 MiB")
     drawn = page.python("[len(dashboard.stage.canvas.shapes['potad'].data['xs'])]")
     assert drawn[0] >= 1
