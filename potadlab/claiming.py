@@ -212,9 +212,10 @@ def _claimed_at(
     places = at + 2 * np.arange(len(at))
     events, moves = outcomes_of(spec, replace(case, ops=ops, handles=case.handles + len(at)))
     done = events["outcome"][places] == Outcome.DONE
+    moves = moves[np.isin(moves["op"], places)]  # not of what else moves: soft failures, claims
     sizes = np.int64(case.space.granule_bytes) << moves["order"].astype(np.int64)
     which = np.searchsorted(places, moves["op"])
-    moved = np.bincount(which, sizes, minlength=len(at))[: len(at)].astype(np.int64)
+    moved = np.bincount(which, sizes, minlength=len(at)).astype(np.int64)
     emptied = spec.startswith("potad") & (moved > 0)
     return done, moved, events["steps"][places] - (done & ~emptied)
 
@@ -302,6 +303,8 @@ def _why(live: np.ndarray, start: int, granules: int, unit: int, may_move: bool)
     if len(stays):
         first = stays[0]
         return f"busy: {KINDS[first['kind']].name} at {int(first['granule']) * unit:#x} stays"
+    if not len(inside):
+        return "busy: failed memory lies there"
     if may_move:
         return "busy: pinned or failed memory, or no place to move to"
     used = format_size(int((np.int64(1) << inside["order"].astype(np.int64)).sum()) * unit)

@@ -535,3 +535,9 @@ def _check_space(trace: Trace, space: Space, names: list[str], custom: bool) -> 
             f"{trace.path or trace.name}: at its peak the trace holds {format_size(peak)}, "
             f"more than the space of {format_size(space.bytes)}: take a larger space"
         )
+
+
+def end_of_service(session: Session) -> int:
+    """End of what is ever in service, in granules: maps stop there."""
+    ranges = [session.in_service(name, session.length) for name in session.names]
+    return max(int(found[:, 1].max(initial=1)) for found in ranges)

@@ -1,18 +1,19 @@
 """One claim in POTAD and in CMA, on a trace of a few ops whose answers follow by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from potadlab.bundled import datasets
 from potadlab.claiming import claim_at, survey
-from potadlab.core.layout import BLOCK, NONE, OP, Verb
+from potadlab.core.layout import BLOCK, NONE, OP, Flag, Verb
 from potadlab.errors import BadSize, UnknownName
 from potadlab.kinds import KIND
 from potadlab.report import claim_table
 from potadlab.report.claims import claim_rows
-from potadlab.runs import Case
+from potadlab.runs import Case, outcomes_of
 from potadlab.traces import Trace
 from potadlab.units import MIB, Space
 
@@ -189,6 +190,33 @@ def test_a_survey_by_size_and_way():
         assert one.moved_bytes[:, 0].tolist() == [answer.moved_bytes for answer in answers]
         assert one.in_vain[:, 0].tolist() == [answer.in_vain for answer in answers]
         assert one.done[:, 0].tolist() == wanted, one.allocator
+
+
+def test_a_survey_counts_what_its_claims_move_and_nothing_else():
+    """A soft failure before the claims moves a block of 4 MiB."""
+    trace = trace_of([(2048, 10, "anon")])
+    fail, ops = np.zeros(1, OP), trace.ops
+    fail["verb"], fail["flags"] = Verb.FAIL, Flag.MAY_MIGRATE
+    fail["granule"], fail["into"], fail["owner"], fail["migratetype"] = 2100, NONE, NONE, 255
+    ops = np.concatenate([ops, fail, ops, ops])
+    ops["handle"] = [3, 0, 4, 5]
+    case = Case(trace.space, ops, trace.start, 6)
+    for one in survey(case, [MIB], MIB, 2, area="4MiB"):
+        assert outcomes_of(one.allocator, case)[1]["op"].tolist() == [1], "the failure moved it"
+        assert one.done.tolist() == [[True, True]]
+        assert one.moved_bytes.tolist() == [[0, 0]]
+        assert one.in_vain.tolist() == [[0, 0]]
+
+
+def test_failed_memory_in_the_way_is_said_to_be_that():
+    trace = trace_of([(at, 0, "ptdesc") for at in range(1024)])  # so that the area lies above
+    fail = np.zeros(1, OP)
+    fail["verb"], fail["granule"], fail["into"] = Verb.FAIL, 2100, NONE
+    fail["owner"], fail["migratetype"] = NONE, 255
+    failed = replace(trace, ops=np.concatenate([trace.ops, fail]))
+    for answer in claim_at(failed, 2, 2 * MIB, MIB, area="8MiB")[2:]:
+        assert answer.tries[0].words == "busy: failed memory lies there"
+        assert answer.tries[1].words == "free now: found"
 
 
 def test_a_survey_of_no_moments():

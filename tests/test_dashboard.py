@@ -329,6 +329,52 @@ def test_maps_are_made_for_the_screen_they_are_on(dashboard):
     assert (view["width"], view["height"]) == (512, 451)
 
 
+def test_several_notches_of_the_wheel_are_as_many_steps(dashboard):
+    dashboard.show_whole()
+    full = dashboard.window
+    at = {"type": "pointer", "what": "wheel", "map": "potad", "x": 10.0, "y": 10.0}
+    dashboard._hear({**at, "delta": 3})
+    assert dashboard.window.granules_per_cell * 8 == full.granules_per_cell
+    dashboard._hear({**at, "delta": -2})
+    assert dashboard.window.granules_per_cell * 2 == full.granules_per_cell
+    dashboard._hear({**at, "delta": -1000})
+    assert dashboard.window == full
+
+
+def test_a_click_and_a_find_are_told_and_old_errors_go(dashboard):
+    dashboard.go(5000)
+    find(dashboard, "nobody at all")
+    assert "potadlab-error" in dashboard.controls.message.value
+    find(dashboard, "4MiB-12MiB")
+    assert ">range 0x400000 to 0xc00000, 8 MiB:<" in dashboard.controls.message.value
+    find(dashboard, "nobody at all")
+    find(dashboard, "5MiB")
+    assert ">0x500000 in potad: " in dashboard.controls.message.value
+    block = dashboard.session.runs["buddy"].live(5000)[7]
+    dashboard.choose("buddy", int(block["granule"]))
+    said = f">{int(block['granule']) * 4096:#x} in buddy: block of "
+    assert said in dashboard.controls.message.value
+
+
+def test_menus_show_the_entry_that_stands_for_nothing(dashboard):
+    shown = [dashboard.failing.pick, dashboard.claiming.way, dashboard.claiming.block]
+    for menu in (*shown, dashboard.comparing.difference, dashboard.looking.shown):
+        assert menu.label
+    dashboard.comparing.difference.value = ("potad", "buddy")
+    dashboard.comparing.offer()
+    assert dashboard.comparing.difference.label == "potad - buddy"
+    dashboard.comparing.choose(None)
+    assert dashboard.comparing.difference.label == "none"
+
+
+def test_owners_that_begin_alike_are_told_apart_and_told_whole():
+    names = ["alloc_pages|ZERO|MOVABLE", "alloc_pages|ZERO|NOWARN", "short"]
+    apart = words.apart(names, 13)
+    assert apart == ["alloc_…OVABLE", "alloc_…NOWARN", "short"]
+    shown = words.keys("Owner", [("#fff", apart[0])], whole={apart[0]: '"><b>' + names[0]})
+    assert 'title="&quot;&gt;&lt;b&gt;alloc_pages|ZERO|MOVABLE"' in shown
+
+
 def press(dashboard, key, shift=False):
     dashboard._hear({"type": "key", "key": key, "shift": shift})
 
@@ -602,6 +648,7 @@ def test_a_session_is_saved_and_opens_at_the_same_moment_and_zoom(dashboard, tmp
     assert json.loads(json.dumps(after)) == json.loads(json.dumps(before))
     assert (dashboard.session.ops == ops).all()
     assert dashboard.log[: len(log)] == log
+    assert keeping.name.value == str(tmp_path / "mine")  # saved again, it goes there
     dashboard.controls.undo.click()
     dashboard.controls.undo.click()
     assert dashboard.session.length == len(dashboard.session.trace.ops)

@@ -9,6 +9,7 @@ const HOVER_LOST_MS = 1500; // then the answer will not come
 const PIECE_BYTES = 1 << 20; // of a file that goes to the kernel
 const FILES_MAX = 2; // a trace, and the memory before it
 const WHEEL_STEP = 60; // a notch of a mouse is 100 or so; touch pads send many small ones
+const WHEEL_NOTCH = 100; // and a busy page hears of several notches at once
 const RESIZE_REST_MS = 300; // then a window is no longer pulled larger
 const WHEEL_REST_MS = 300; // then a movement of the wheel is over
 
@@ -114,14 +115,15 @@ class Pointer {
     this.model.send({ type: "pointer", what: event.event_name, map, x, y, delta, shift });
   }
   turn(delta) {
-    // +1 or -1 for each step that the wheel has turned, else 0
+    // how many steps the wheel has turned: above 0 closer, below 0 wider
     if (performance.now() - this.turnedAt > WHEEL_REST_MS) this.turned = 0;
     this.turnedAt = performance.now();
     this.turned += delta;
     if (Math.abs(this.turned) < WHEEL_STEP) return 0;
-    const step = Math.sign(this.turned);
+    const notches = Math.max(1, Math.round(Math.abs(this.turned) / WHEEL_NOTCH));
+    const steps = Math.sign(this.turned) * notches;
     this.turned = 0;
-    return step;
+    return steps;
   }
   leave() {
     this.over = this.latest = null;

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 from ..core.allocators import ALLOCATORS
 from ..report import compare, timing
 from ..report.compare import BETTER
-from .parts import button, choice, html, row, spec_box
+from .parts import button, choice, html, row, show_nothing, spec_box
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -37,7 +37,7 @@ class Comparing:
             rows=12,
             disabled=False,
             description="",
-            layout=widgets.Layout(width="100%", height="250px"),
+            layout=widgets.Layout(width="100%", height="250px", margin="0"),
         )
         self.paste.add_class("potadlab-paste")
         self.paste.tooltip = "the table to paste"
@@ -76,8 +76,13 @@ class Comparing:
         kept, board = self.difference.value, self._board
         board._quiet = True
         self.difference.options = [("none", None), *((f"{a} - {b}", (a, b)) for a, b in pairs)]
-        self.difference.value = kept if kept in pairs else None
+        self.choose(kept if kept in pairs else None)
         board._quiet = False
+
+    def choose(self, pair: tuple[str, ...] | None) -> None:
+        """Show the difference of a pair, or none."""
+        self.difference.value = pair
+        show_nothing(self.difference)
 
     def _differ(self, _change: Any) -> None:
         board = self._board

@@ -55,7 +55,7 @@ class Controls:
         self.message = html(flex="1 1 200px")
         self.message.add_class("potadlab-message")
         self.progress, self.cancel = at_work()
-        self.tabs = widgets.Tab(layout=widgets.Layout(width="100%"))
+        self.tabs = widgets.Tab(layout=widgets.Layout(width="100%", margin="2px 0"))
         self.figures = widgets.VBox(layout=widgets.Layout(width="100%"))
         self.figures.add_class("potadlab-figures")
         self.leave_room(False)
@@ -90,6 +90,7 @@ class Controls:
             layout=widgets.Layout(flex="1 1 200px", min_width="120px"),
         )
         self.now = html(flex="0 0 auto")
+        self.now.layout.margin = "0 4px 0 8px"  # the slider's knob is wider than its track
         self.now.add_class("potadlab-status")
 
     def tell_clock(self, clock: Clock) -> None:

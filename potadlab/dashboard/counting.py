@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STRETCHES = 120
 ALL_OPS = "both"
 VERBS = {ALL_OPS: (0, 1), "allocate": (0,), "release": (1,)}  # rows of by_array
+_COMPILES = "the first time on a machine its kernels are compiled with a meter, a minute or so"
 _FIRST = "The first time on a machine the kernels are compiled with a meter: a minute or so each."
 Counted = tuple[Lines, np.ndarray, LinesOverTime]  # EVENT[] with the lines of each op
 
@@ -146,13 +147,20 @@ class Counting:
         cases, each = {name: session.runs[name].case for name in self._names()}, self._each
 
         def work() -> dict[str, list[Touched]]:
+            found = {}
             for name, case in cases.items():
                 if name not in each or each[name].case is not case:
                     each[name] = Touching(name, case)
-            return {name: each[name].at(index - 1) for name in cases}
+                    board.worker.from_thread(self._say_step, f"{looking} in {name}; {_COMPILES}")
+                found[name] = each[name].at(index - 1)
+            return found
 
-        self.told.value = words.lines([f"looking at op {index:,} ..."])
+        looking = f"looking at op {index:,}"
+        self._say_step(looking)
         self._latest.ask(work, lambda found: self._show_step(index, found))
+
+    def _say_step(self, text: str) -> None:
+        self.told.value = words.lines([f"{text} ..."])
 
     def _show_step(self, index: int, found: dict[str, list[Touched]]) -> None:
         session = self._board._live()
@@ -164,9 +172,9 @@ class Counting:
             )
             for name, lines in found.items()
         ]
-        said = (
-            f"op {index:,}: {_asked(op, unit)}, by {words.short(session.owner(int(op['owner'])))}"
-        )
+        said = f"op {index:,}: {_asked(op, unit)}"
+        if int(op["owner"]) != NONE:  # a release tells none
+            said += f", by {words.short(session.owner(int(op['owner'])))}"
         self.cards.value = words.lines([said]) + touched.cards(drawn) + touched.LEGEND
         self.told.value = ""
 
@@ -246,8 +254,8 @@ class Counting:
     def _title(self, name: str) -> str:
         each = self.counted[name][0]
         return (
-            f"{name}: {each.allocate.mean:.2f} lines per allocation (p99 {each.allocate.p99:.0f}), "
-            f"{each.release.mean:.2f} per release (p99 {each.release.p99:.0f})"
+            f"{name}: {each.allocate.mean:.2f} lines per allocation (p99 {each.allocate.p99:.0f}),"
+            f"\n{each.release.mean:.2f} per release (p99 {each.release.p99:.0f})"
         )
 
     def _close_figures(self) -> None:

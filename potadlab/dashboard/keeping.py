@@ -11,13 +11,12 @@ from ..errors import BadTrace
 from ..files import write
 from ..report.page import html_page
 from ..report.run import Run
-from ..session import Session
+from ..session import Session, end_of_service
 from ..units import MIB, format_size
 from ..views import regions
 from . import links, saved, words
 from .comparing import SHOWN_MAX
 from .controls import FASTEST, SPEEDS
-from .painter import end_of_service
 from .parts import button, html, row
 from .uploading import BYTES_MAX, Upload
 
@@ -134,6 +133,10 @@ class Keeping:
     def open_session(self) -> None:
         self._board.open(self.path(saved.SUFFIX))
 
+    def named(self, path: Path) -> None:
+        """The name that a session was opened by, so that it is saved there again."""
+        self.name.value = str(path).removesuffix(saved.SUFFIX)
+
     def write_link(self) -> None:
         """A link to what is looked at; the page completes it and answers to `linked`."""
         query = links.write(self._board._live(), self.view())
@@ -177,7 +180,7 @@ class Keeping:
         for name, box in controls.allocators.items():
             box.value = name in seen.shown
         pairs = {value for _, value in board.comparing.difference.options}
-        board.comparing.difference.value = seen.difference if seen.difference in pairs else None
+        board.comparing.choose(seen.difference if seen.difference in pairs else None)
         board._quiet = False
         if seen.bookmarks is not None:
             board.moments.bookmarks = seen.bookmarks

@@ -18,7 +18,7 @@ from ..core._jit import CACHE_DIR
 from ..core.allocators import usual
 from ..errors import Cancelled, NotLive
 from ..metrics.latency import Latency
-from ..session import Session
+from ..session import Session, end_of_service
 from ..traces import Trace
 from ..views import regions
 from . import words
@@ -35,7 +35,7 @@ from .looking import Looking
 from .maps import Mark, Shape
 from .moments import Moments
 from .opening import Opening
-from .painter import Painter, end_of_service
+from .painter import Painter
 from .panel import Panel
 from .seeking import Seeker, place
 from .telling import CHOSEN, CLAIMED, LOG_LINES, Telling
@@ -51,6 +51,7 @@ _WORDS = (
     "plus and minus zoom, 0 to 9 jump to tenths of the time, n and p to the next and the previous "
     "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
 )
+_FIRST = "a click on a map tells what is there, the wheel zooms"
 _MANY_OPS = 1000
 
 
@@ -222,7 +223,7 @@ class Dashboard(Panel):
         self._replayed_anew(0)
         name = self.session.trace.name
         self._note([f"opened {name}: what is failed and claimed in it is told above this line"])
-        self.say(f"{name}: {self.session.length:,} ops, ready to play")
+        self.say(f"{name}: {self.session.length:,} ops, ready to play; {_FIRST}")
 
     def _replayed_anew(self, index: int) -> None:
         """The session has other ops: all that was drawn and told of it is made anew."""
@@ -520,6 +521,7 @@ class Dashboard(Panel):
         self.pause()
         self.selected = name, granule
         self._mark()
+        self.say(f"{self._address(granule)} in {name}: {self.describe(name, granule)[0]}")
 
     # ---- what people add ----
 

@@ -17,7 +17,7 @@ from ..views import latency as latency_view
 from ..views import theme, touched
 from . import words
 from .comparing import table
-from .parts import button, choice, html, row, tick
+from .parts import button, choice, html, row, show_nothing, tick
 from .stage import Figures
 from .work import Latest
 
@@ -32,6 +32,7 @@ _SEVERAL = (10_000, 100_000, 1_000_000)
 _LINES_COUNTED = 1 << 14
 HEADS = ["lookup", "blocks", "independent, ns", "dependent, ns", "batch p50, ns", "batch p99, ns"]
 HEADS += ["lines per lookup", "bytes per block"]
+_NOTHING = ("nothing measured yet", None)
 _ONCE = "the first time on a machine it compiles"
 _WORDS = (
     "Random addresses inside random live blocks; every structure answers with start, order, kind "
@@ -68,7 +69,7 @@ class Looking:
             "count lines", "cache lines of each lookup too: compiles for it, once", AVAILABLE
         )
         self.measure = button("clock-o", "time the ticked structures", "Measure lookups", "140px")
-        self.shown = choice([], None, "Show", "230px")
+        self.shown = choice([_NOTHING], None, "Show", "230px")
         self.shown.tooltip = "which curves: structures at one population, or one at all"
         self.follow = widgets.ToggleButton(
             False,
@@ -202,8 +203,9 @@ class Looking:
         names = {one.lookup: None for found in self.measured.values() for one in found}
         options = [*self.measured, *((f"{name}, all populations") for name in names if several)]
         self._board._quiet = True
-        self.shown.options = options
+        self.shown.options = options or [_NOTHING]
         self.shown.value = chosen if chosen in options else next(iter(options), None)
+        show_nothing(self.shown)
         self._board._quiet = False
 
     def curves(self) -> list[Latency]:
@@ -220,7 +222,7 @@ class Looking:
 
     def _draw(self) -> None:
         curves = self.curves()
-        title = f"At most so long: {self.shown.value or 'nothing measured yet'}"
+        title = f"At most so long: {self.shown.value or _NOTHING[0]}"
         self.plots = [
             latency_view.draw(curves, title, lambda one: one.lookup),
             latency_view.draw_histogram(curves),

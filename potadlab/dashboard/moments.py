@@ -6,6 +6,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..views import strip
+from . import words
 from .parts import button, choice
 
 if TYPE_CHECKING:
@@ -75,4 +76,4 @@ class Moments:
         else:
             self.bookmarks.append(at)
         board._canvas().note(self.found())
-        board.say(f"{len(self.bookmarks)} bookmarks")
+        board.say(words.many(len(self.bookmarks), "bookmark"))

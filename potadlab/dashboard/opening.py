@@ -37,8 +37,13 @@ class Opening:
         name = trace if isinstance(trace, str | Path) else trace.name
         if isinstance(trace, str | Path) and str(trace).endswith(saved.SUFFIX):
             path = Path(trace).expanduser()
+
+            def show(loaded: tuple[saved.Saved, Opened]) -> None:
+                self._show_saved(loaded)
+                board.keeping.named(path)
+
             load = lambda: self._load_saved(saved.read(path), name)  # noqa: E731
-            return board._work(f"opening {name}", load, self._show_saved)
+            return board._work(f"opening {name}", load, show)
         board._work(f"opening {name}", lambda: self._load(trace), board._show)
 
     def follow(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.layout import Verb
-from ..session import Session
+from ..session import end_of_service
 from ..views import difference, regions
 from .canvas import Canvas
 from .flow import Frame
@@ -101,9 +101,3 @@ def cell_of(
     elif len(found):
         foremost = max(int(found["granule"][np.argmax(found["order"])]), first)
     return Cell(foremost, granules * granule_bytes, len(found), len(failed), serving)
-
-
-def end_of_service(session: Session) -> int:
-    """End of what is ever in service, in granules: maps stop there."""
-    ranges = [session.in_service(name, session.length) for name in session.names]
-    return max(int(found[:, 1].max(initial=1)) for found in ranges)

@@ -176,7 +176,7 @@ class Panel(ABC):
     def _pointer_wheel(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         granule = self._under(x, y)
         if granule is not None and self.window and message["delta"]:
-            self.zoom(1 if message["delta"] > 0 else -1, granule)
+            self.zoom(int(message["delta"]), granule)
 
     def _pointer_panstart(self, name: str, x: float, y: float, message: dict[str, Any]) -> None:
         if self.window:

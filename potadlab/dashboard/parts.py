@@ -18,13 +18,22 @@ def choice(
     options: Iterable[Any], value: Any, text: str, width: str, label: str = "initial"
 ) -> widgets.Dropdown:
     """A labelled menu."""
-    return widgets.Dropdown(
+    menu = widgets.Dropdown(
         options=list(options),
         value=value,
         description=text,
         layout=widgets.Layout(width=width, flex="0 0 auto"),
         style={"description_width": label},
     )
+    show_nothing(menu)
+    return menu
+
+
+def show_nothing(menu: widgets.Dropdown) -> None:
+    """Show the entry that stands for nothing, where there is one: None alone would show a blank."""
+    values = [one[1] if isinstance(one, tuple) else one for one in menu.options]
+    if menu.value is None and None in values:
+        menu.index = values.index(None)
 
 
 def spec_box(options: Iterable[str], placeholder: str, text: str = "Allocator") -> widgets.Combobox:
@@ -54,8 +63,8 @@ def tick(text: str, tooltip: str, on: bool = False) -> widgets.Checkbox:
 
 
 def html(text: str = "", **layout: str) -> widgets.HTML:
-    """A place for words."""
-    return widgets.HTML(text, layout=widgets.Layout(margin="0 2px", **layout))
+    """A place for words; padding, for a margin would make one of the full width too wide."""
+    return widgets.HTML(text, layout=widgets.Layout(margin="0", padding="0 2px", **layout))
 
 
 def row(*children: widgets.Widget, **layout: str) -> widgets.HBox:

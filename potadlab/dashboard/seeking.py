@@ -78,7 +78,8 @@ class Seeker:
         self.range = (sought.low, high) if high - sought.low > 1 else None
         board._show_place(sought.low, high - sought.low)
         if self.range:
-            return board._mark()
+            board._mark()
+            return board.say(finding.heading(*self.range, session.space.granule_bytes))
         board.choose(self._map(), sought.low)
 
     def _map(self) -> str:
@@ -105,7 +106,7 @@ class Seeker:
         at = int(np.searchsorted(found, after, side="right")) % len(found)
         board._show_place(int(found[at]), 1)
         board.choose(name, int(found[at]))
-        board.say(f"{word}: {at + 1:,} of {len(found):,} blocks in {name}")
+        board.say(f"{word}: {at + 1:,} of {len(found):,} blocks in {name}, marked by triangles")
 
     # ---- a range by hand ----
 

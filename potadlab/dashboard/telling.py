@@ -69,14 +69,16 @@ class Telling:
         for run in session.runs.values():
             present |= run.census.live_blocks.any(axis=0)
         rest = theme.legend_map(colouring, board.light)
-        owners = [words.short(owner, _OWNER_LETTERS) for owner in board._painter().shades.names]
+        names = board._painter().shades.names
+        owners = words.apart(names, _OWNER_LETTERS)
         own = theme.legend_of(colouring, owners, session.clock)
+        whole = dict(zip(owners, names, strict=True))
         pair = board._canvas().pair
         if pair:
             rest = [*rest, *theme.legend_difference(*pair)]
         board.controls.legend.value = (
             words.keys("Block size", theme.legend_sizes(unit))
-            + (words.keys(colouring.capitalize(), own) if own else "")
+            + (words.keys(colouring.capitalize(), own, whole=whole) if own else "")
             + words.keys("Map", rest)
             + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
             + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")

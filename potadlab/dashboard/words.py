@@ -1,6 +1,8 @@
 """What the dashboard says, as HTML; every name from a trace is escaped."""
 
+from collections.abc import Mapping
 from html import escape
+from types import MappingProxyType
 
 from ..claiming import TRIES_MAX
 from ..clock import SECONDS, Clock
@@ -10,10 +12,19 @@ from ..units import format_size
 from .painter import Cell
 
 
-def keys(title: str, rows: list[tuple[str, str]], style: str = "background:") -> str:
-    """A legend: boxes with labels, their colours put to use as `style` says."""
+def keys(
+    title: str,
+    rows: list[tuple[str, str]],
+    style: str = "background:",
+    whole: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """A legend: boxes with labels, their colours put to use as `style` says.
+
+    whole: of labels that are cut, all of it, for who points at them.
+    """
     boxes = "".join(
-        f'<span class="potadlab-key"><i style="{style}{colour}"></i>{escape(label)}</span>'
+        f'<span class="potadlab-key" title="{escape(whole.get(label, ""))}">'
+        f'<i style="{style}{colour}"></i>{escape(label)}</span>'
         for colour, label in rows
     )
     return f'<span class="potadlab-keys"><b>{escape(title)}</b>{boxes}</span>'
@@ -58,6 +69,15 @@ def record(record_bytes: int) -> str:
 def short(owner: str, length: int = 200) -> str:
     """Owners may be whole call stacks."""
     return owner if len(owner) <= length else owner[: length - 1] + "…"
+
+
+def apart(owners: list[str], length: int) -> list[str]:
+    """The same of several, of which those that begin alike show their ends too."""
+    cut, half = [short(owner, length) for owner in owners], (length - 1) // 2
+    return [
+        one if cut.count(one) == 1 else f"{owner[: length - 1 - half]}…{owner[-half:]}"
+        for one, owner in zip(cut, owners, strict=True)
+    ]
 
 
 def lines(texts: list[str]) -> str:
@@ -124,10 +144,10 @@ STYLE = """<style>
 .potadlab .lm-TabBar-content { flex-wrap: wrap; }
 .potadlab .lm-TabBar-tab { min-width: max-content !important; }
 .potadlab-error { color: var(--jp-error-color1, #c00); font-weight: 600; }
-.potadlab-log { height: 84px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
+.potadlab-log { height: 124px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: 11px; line-height: 1.35; border: 1px solid var(--jp-border-color2, #ccc);
   padding: 2px 6px; }
-.potadlab-block { height: 84px; overflow-y: auto; overflow-wrap: anywhere; }
+.potadlab-block { height: 124px; overflow-y: auto; overflow-wrap: anywhere; }
 .potadlab-numbers { border-collapse: collapse; font-size: 12px; line-height: 1.35; }
 .potadlab-numbers td, .potadlab-numbers th { padding: 1px 10px 1px 2px; text-align: left;
   font-weight: normal; font-variant-numeric: tabular-nums; }

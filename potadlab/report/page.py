@@ -16,7 +16,7 @@ from bokeh.resources import Resources
 
 from .. import __version__
 from ..metrics.lines import VERBS
-from ..session import Session
+from ..session import Session, end_of_service
 from ..views import (
     descriptors,
     distance,
@@ -122,7 +122,7 @@ def _indices(session: Session, moments: int) -> list[int]:
 
 def _maps(session: Session, indices: list[int]) -> tuple[dict[str, Any], list[ColumnDataSource]]:
     """A map per allocator, and per map its frames and the image that shows one of them."""
-    window = regions.whole(session.space.granules)
+    window = regions.whole(end_of_service(session))
     maps, frames = {}, []
     for name in session.names:
         shown = regions.source()
@@ -140,7 +140,8 @@ def _maps(session: Session, indices: list[int]) -> tuple[dict[str, Any], list[Co
 def _image(session: Session, name: str, index: int, window: regions.Window) -> np.ndarray:
     space = session.space
     blocks, ranges = session.blocks(name, index), session.in_service(name, index)
-    made = regions.columns(blocks, ranges, space.granules, space.granule_bytes, window)
+    end = end_of_service(session)
+    made = regions.columns(blocks, ranges, end, space.granule_bytes, window)
     return made["image"][0]
 
 

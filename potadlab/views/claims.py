@@ -61,6 +61,8 @@ def draw(surveys: Sequence[Survey], light: bool = True) -> Any:
         _plot("Tries in vain before it", "ranges or steps, mean", "in_vain", surveys),
     ]
     plots[0].y_range = Range1d(-3, 103)
+    for plot in plots[1:]:
+        plot.y_range.start, plot.y_range.min_interval = 0, 1  # nothing is no small difference
     for plot in plots:
         theme.dress(plot, light)
     return row(*plots, sizing_mode="stretch_width")

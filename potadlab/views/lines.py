@@ -135,7 +135,7 @@ def draw_over_time(
         title=title,
         x_range=Range1d(0, seconds),
         y_range=Range1d(0, high),
-        height=200,
+        height=216,  # the title has two lines
         sizing_mode="stretch_width",
         tools="",
         y_axis_label="lines per op",

@@ -65,5 +65,6 @@ def draw(
     colours = [size.colour for size in theme.SIZES]
     plot.varea_stack(NAMES, x="time_s", color=colours, source=data)
     timeline.draw(plot, marker)
+    plot.yaxis.ticker.desired_num_ticks = 3  # in 60 px
     theme.compact(plot)
     return plot

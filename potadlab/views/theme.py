@@ -96,6 +96,7 @@ COLOURINGS = (BY_SIZE, BY_KIND, BY_USE)
 BY_OWNER, BY_GROUP, BY_AGE, BY_FAILED = "owner", "group", "age", "failed"
 ALL_COLOURINGS = (*COLOURINGS, BY_OWNER, BY_GROUP, BY_AGE, BY_FAILED)  # these need a Shade
 CLEAR = "#00000000"
+_APART = ".bk-grid { column-gap: 14px !important; }"  # Bokeh's own gap is between rows as well
 ORDER_MAX = 47  # of the table of size classes: far beyond any space
 
 
@@ -316,3 +317,4 @@ def compact_legend(plot: Any) -> None:
         legend.padding = legend.margin = legend.spacing = 0
         legend.glyph_height = legend.label_height = 13
         legend.glyph_width, legend.label_standoff = 18, 4
+        legend.stylesheets = [_APART]

@@ -144,10 +144,14 @@ def draw_means(what: str, lines: Mapping[str, Sequence[int]]) -> str:
     )
     return (
         f'<div class="potadlab-means"><div>{escape(what)}: running mean of lines per op, '
-        f"{most:,} ops. {''.join(said)}</div>"
+        f"{_ops(most)}. {''.join(said)}</div>"
         f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img" aria-label="{escape(words)}">'
         f"{_axis(top, most)}{''.join(drawn)}</svg></div>"
     )
+
+
+def _ops(count: int) -> str:
+    return f"{count:,} op{'' if count == 1 else 's'}"
 
 
 def _place(at: int, value: float, most: int, top: float) -> tuple[float, float]:
@@ -171,7 +175,7 @@ def _axis(top: float, most: int) -> str:
         f'<text x="{left - 4}" y="{high + 4}" text-anchor="end">{top:.1f}</text>'
         f'<text x="{left - 4}" y="{bottom}" text-anchor="end">0</text>'
         f'<text x="{left}" y="{_HIGH - 4}">1</text>'
-        f'<text x="{right}" y="{_HIGH - 4}" text-anchor="end">{most:,} ops</text>'
+        f'<text x="{right}" y="{_HIGH - 4}" text-anchor="end">{_ops(most)}</text>'
     )
 
 

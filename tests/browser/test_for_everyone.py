@@ -44,6 +44,11 @@ CUT = """() => {
 }"""
 
 
+SIDEWAYS = """() => [...document.querySelectorAll(".potadlab, .potadlab *")].filter((one) =>
+  ["auto", "scroll"].includes(getComputedStyle(one).overflowX) && one.offsetParent
+  && one.scrollWidth > one.clientWidth).map((one) => `${one.className}: ${one.scrollWidth}`)"""
+
+
 def made_rows(rng: random.Random) -> list[tuple[int, int, int]]:
     """(op, page, order) of each event: blocks of up to four pages in the lower half."""
     live: dict[int, int] = {}
@@ -305,6 +310,8 @@ def test_no_text_is_cut(page, width, height):
             page.page.wait_for_timeout(400)
             keep(page, f"everyone_{width}_{title}")
             assert page.page.evaluate(CUT) == [], title
+            if width > 640:  # a table may be wider than a phone
+                assert page.page.evaluate(SIDEWAYS) == [], f"{title} scrolls sideways"
     finally:
         tab(page, "Here")
         page.page.set_viewport_size({"width": 1280, "height": 720})
