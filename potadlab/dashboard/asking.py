@@ -26,7 +26,7 @@ from ..views import touched
 from . import words
 from .comparing import table
 from .panel import one_line, replace_in_cell
-from .parts import button, choice, html, row, sized
+from .parts import button, choice, html, on_clicks, row, sized
 from .work import Latest, Worker
 
 SPECS = ("buddy", "buddy:descriptor=memdesc", "potad")
@@ -147,9 +147,9 @@ class Asks:
             self.repeat: self.toggle,
             self.again: self.forget,
         }
-        for each, act in pressed.items():
+        for each in pressed:
             each.disabled = not AVAILABLE
-            each.on_click(lambda _button, act=act: self._act(act))
+        on_clicks(self._act, pressed)
 
     def _act(self, act: Callable[[], None]) -> None:
         try:

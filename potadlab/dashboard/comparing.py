@@ -8,7 +8,7 @@ import ipywidgets as widgets
 from ..core.allocators import ALLOCATORS
 from ..report import compare, timing
 from ..report.compare import BETTER
-from .parts import button, choice, html, row, show_nothing, spec_box
+from .parts import button, choice, html, on_clicks, row, show_nothing, spec_box
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -56,8 +56,7 @@ class Comparing:
                 ),
             ]
         )  # fmt: skip
-        self.add.on_click(lambda _button: board._act(self.join))
-        self.measure.on_click(lambda _button: board._act(self.time))
+        on_clicks(board._act, {self.add: self.join, self.measure: self.time})
         self.difference.observe(self._differ, "value")
         self.form.observe(lambda _change: board._act(self.moved), "value")
 

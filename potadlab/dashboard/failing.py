@@ -15,7 +15,7 @@ from ..session import Session, Told
 from ..units import format_size
 from ..views import failures
 from . import finding, words
-from .parts import button, choice, html, row
+from .parts import button, choice, html, on_clicks, row
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -105,12 +105,12 @@ class Failing:
 
     def _connect(self) -> None:
         board = self._board
-        for pressed, act in (
-            (self.fail, self.fail_address),
-            (self.random, self.fail_at_random),
-            (self.undo, board.undo),
-        ):
-            pressed.on_click(lambda _button, act=act: board._act(act))
+        clicks = {
+            self.fail: self.fail_address,
+            self.random: self.fail_at_random,
+            self.undo: board.undo,
+        }
+        on_clicks(board._act, clicks)
         self.pick.observe(lambda _change: board._act(self._go), "value")
         tick = board.controls.soft
         self.how.observe(lambda change: setattr(tick, "value", change["new"] == SOFT), "value")

@@ -17,7 +17,7 @@ from ..views import regions
 from . import links, saved, words
 from .comparing import SHOWN_MAX
 from .controls import FASTEST, SPEEDS
-from .parts import button, html, row
+from .parts import button, html, on_clicks, row
 from .uploading import BYTES_MAX, Upload
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class Keeping:
             self.link: self.write_link,
             self.upload: self.pick,
         }
-        for pressed, act in acts.items():
-            pressed.on_click(lambda _button, act=act: board._act(act))
+        on_clicks(board._act, acts)
         self.address.observe(lambda _change: board._act(self.follow), "value")
 
     def opened(self) -> None:

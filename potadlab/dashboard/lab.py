@@ -37,6 +37,7 @@ from .moments import Moments
 from .opening import Opening
 from .painter import Painter
 from .panel import Panel
+from .parts import on_clicks
 from .seeking import Seeker, place
 from .telling import CHOSEN, CLAIMED, LOG_LINES, Telling
 from .work import LEFT, Worker
@@ -622,8 +623,7 @@ class Dashboard(Panel):
             controls.open: self.opening.open_path,
             controls.cancel: self.cancel,
         }
-        for button, act in clicks.items():
-            button.on_click(lambda _button, act=act: self._act(act))
+        on_clicks(self._act, clicks)
         controls.time.observe(self._slide, "value")
         controls.speed.observe(lambda _change: self._act(self._respeed), "value")
         controls.colouring.observe(lambda _change: self._act(self._recolour), "value")

@@ -25,7 +25,7 @@ from . import words
 from .flow import Frame
 from .maps import Maps
 from .panel import Panel
-from .parts import box, button, html
+from .parts import box, button, html, on_clicks
 from .parts import row as across
 from .work import Worker
 
@@ -106,9 +106,12 @@ class Memory(Panel):
         self.root.add_class("potadlab")
         for work in (self.stage.pump(), self.stage.watch()):
             self.worker.spawn(work)
-        self.closer.on_click(lambda _: self._act(lambda: self.zoom(1)))
-        self.wider.on_click(lambda _: self._act(lambda: self.zoom(-1)))
-        self.whole.on_click(lambda _: self._act(self.show_whole))
+        clicks = {
+            self.closer: lambda: self.zoom(1),
+            self.wider: lambda: self.zoom(-1),
+            self.whole: self.show_whole,
+        }
+        on_clicks(self._act, clicks)
         self._redraw()
 
     def _parts(self) -> list[widgets.Widget]:

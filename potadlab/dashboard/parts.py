@@ -1,6 +1,6 @@
 """The few shapes of widgets that all parts of the lab are made of."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -65,6 +65,15 @@ def tick(text: str, tooltip: str, on: bool = False) -> widgets.Checkbox:
 def html(text: str = "", **layout: str) -> widgets.HTML:
     """A place for words; padding, for a margin would make one of the full width too wide."""
     return widgets.HTML(text, layout=widgets.Layout(margin="0", padding="0 2px", **layout))
+
+
+def on_clicks(
+    act: Callable[[Callable[[], Any]], None],
+    does: Mapping[widgets.Button, Callable[[], Any]],
+) -> None:
+    """Each button does its own, by way of `act`, which tells of errors."""
+    for pressed, its in does.items():
+        pressed.on_click(lambda _button, its=its: act(its))
 
 
 def row(*children: widgets.Widget, **layout: str) -> widgets.HBox:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Legend, LegendItem, Range1d, Span
+from bokeh.models import ColumnDataSource, LegendItem, Range1d, Span
 from bokeh.plotting import figure
 
 from . import latency, theme
@@ -151,7 +151,5 @@ def _frame(measure: str, title: str, along: str) -> Any:
 
 def _legend(plot: Any, lines: Mapping[str, Any]) -> None:
     items = [LegendItem(label=name, renderers=[line]) for name, line in lines.items()]
-    plot.add_layout(Legend(items=items, ncols=2), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items, ncols=2)
     plot.legend.spacing = 8

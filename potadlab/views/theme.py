@@ -4,10 +4,12 @@ Sizes run along viridis (light small, dark large), so their order shows without 
 colours of the table of kinds; failed memory keeps one colour that nothing else has.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from bokeh.models import FixedTicker, Legend, LegendItem
 from bokeh.palettes import cividis, viridis
 
 from ..clock import OP_NS, SECONDS, Clock
@@ -307,6 +309,19 @@ def compact(plot: Any) -> None:
         axis.major_label_text_font_size = axis.axis_label_text_font_size = "10px"
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_standoff, axis.major_tick_in = 2, 0
+
+
+def ticks(axis: Any, labels: Mapping[float, str]) -> None:
+    """Put ticks at these places and nowhere else, with these words."""
+    axis.ticker = FixedTicker(ticks=list(labels))
+    axis.major_label_overrides = dict(labels)
+
+
+def finish(plot: Any, items: list[LegendItem], ncols: int = 1, place: str = "above") -> None:
+    """A legend beside the frame, and all of it compact."""
+    plot.add_layout(Legend(items=items, ncols=ncols), place)
+    compact(plot)
+    compact_legend(plot)
 
 
 def compact_legend(plot: Any) -> None:
