@@ -114,6 +114,24 @@ def no_loop():
     raise RuntimeError("no running event loop")
 
 
+def test_work_asked_from_another_thread_wakes_a_loop_that_sleeps():
+    """JupyterLab's controls are answered in a subshell's thread."""
+    told, slept = Told(), []
+
+    async def act():
+        worker, done = told.worker(), asyncio.Event()
+        ask = threading.Timer(0.05, worker.do, ("asked", lambda: 1, lambda _one: done.set()))
+        ask.start()
+        await asyncio.wait_for(done.wait(), 10)  # nothing else would wake the loop before
+        slept.append(told.busy)
+        worker.close()
+        return True
+
+    in_loop(act)
+    assert slept == [[True, False]]
+    assert told.errors == []
+
+
 def test_what_work_that_is_left_still_says_is_not_told():
     told, go, said = Told(), threading.Event(), []
 

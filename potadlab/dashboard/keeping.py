@@ -194,7 +194,9 @@ class Keeping:
     def ask_picture(self, form: str) -> None:
         """Let the page make a picture of the figures; it comes back to `picture`."""
         self.path(f".{form}")  # a name, before the page is asked
-        self._board.bridge.post({"type": "picture", "form": form}, [])
+        caption, keys = self._board.telling.caption()
+        message = {"type": "picture", "form": form, "caption": caption, "keys": keys}
+        self._board.bridge.post(message, [])
         self._board.say(f"the page draws the {form.upper()} ...")
 
     def picture(self, form: str, made: bytes, error: str) -> None:

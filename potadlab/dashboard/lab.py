@@ -408,6 +408,7 @@ class Dashboard(Panel):
         self._set_slider(0)
         self._quiet = True
         self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
+        self.controls.tell_clock(self._live().clock)
         self._quiet = False
 
     def _hear_link(self, message: dict[str, Any]) -> None:
@@ -501,7 +502,7 @@ class Dashboard(Panel):
         if found is None:
             return words.cell(self._painter().cell(name, self.index, granule, 1))
         at_bytes = granule * session.space.granule_bytes
-        return words.descriptor(found, at_bytes, self._time_ns())
+        return words.descriptor(found, at_bytes, self._time_ns(), session.clock)
 
     def _tapped(self, name: str, granule: int) -> None:
         assert self.window

@@ -5,6 +5,7 @@ And the page for everyone: every control has a name, nothing is cut, both themes
 
 import json
 import random
+from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -222,8 +223,17 @@ def test_names_are_text_wherever_they_stand(page, lab):
         page.page.wait_for_timeout(300)
         quiet(page)
     page.tab("Keep")
+    page.button("SVG").click()
+    page.says(".svg")
+    quiet(page)
+    drawing = max(lab.folder.glob("*.svg"), key=lambda one: one.stat().st_mtime_ns)
+    drawn = ElementTree.parse(drawing).getroot()
+    told = [one.text or "" for one in drawn.iterfind("{http://www.w3.org/2000/svg}text")]
+    assert told[0].startswith(HOSTILE)
+    assert {one.tag.rpartition("}")[2] for one in drawn.iter()}.isdisjoint({"script", "img"})
+    drawing.unlink()
     page.press("HTML page")
-    page.says("written: ")
+    page.says(".html")
     quiet(page)
     written = max(lab.folder.glob("*.html"), key=lambda one: one.stat().st_mtime_ns)
     beside = page.page.context.new_page()

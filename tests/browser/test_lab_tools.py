@@ -1,6 +1,7 @@
 """The tools of the dashboard on a small trace: find, select, keys, colours, the way memory lies."""
 
 from base64 import b64encode
+from xml.etree import ElementTree
 
 import pytest
 from pages import Page, keep, opened
@@ -245,6 +246,11 @@ def test_the_session_is_kept_and_opens_at_the_same_moment_and_zoom(page, lab):
         page.button(form).click()
         page.says(f"written: kept.{form.lower()}")
         assert (lab.folder / f"kept.{form.lower()}").read_bytes()[:4] == magic
+    drawn = ElementTree.parse(lab.folder / "kept.svg").getroot()
+    told = [one.text for one in drawn.iterfind("{http://www.w3.org/2000/svg}text")]
+    assert told[0].startswith("mixed_owners after op 500,000 of 1,159,608, ")
+    assert told[1].endswith(f"coloured by {page.python('dashboard.controls.colouring.value')}")
+    assert {"free", "out of service", "failed"} < set(told)
     page.press("HTML page")
     page.says("written: kept.html")
     assert (lab.folder / "kept.html").stat().st_size > 1 << 20
