@@ -8,7 +8,6 @@ const HOVER_MS = 40; // at most this often
 const HOVER_LOST_MS = 1500; // then the answer will not come
 const PIECE_BYTES = 1 << 20; // of a file that goes to the kernel
 const FILES_MAX = 2; // a trace, and the memory before it
-const [CAPTION_HIGH, CAPTION_LINE, CAPTION_LEFT, CAPTION_LETTERS] = [20, 14, 4, 12]; // pixels
 const WHEEL_STEP = 60; // a notch of a mouse is 100 or so; touch pads send many small ones
 const WHEEL_NOTCH = 100; // and a busy page hears of several notches at once
 const RESIZE_REST_MS = 300; // then a window is no longer pulled larger
@@ -37,8 +36,6 @@ const painted = () =>
   new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 
 const lightTheme = () => document.body.dataset.jpThemeLight !== "false";
-const paper = () => (lightTheme() ? "#ffffff" : "#111111");
-const letters = () => (lightTheme() ? "#333333" : "#d6d6d6");
 
 async function greet(model) {
   const targets = model.get("targets");
@@ -226,51 +223,92 @@ class Size {
   }
 }
 
-async function asPng(shown, width, height, caption) {
+const LINE_PX = 17; // of the words of a picture
+const WORDS_FONT = "12px system-ui, sans-serif";
+const SVG_NAMES = "http://www.w3.org/2000/svg";
+
+function wordsOf(caption, keys, width, above) {
+  // What a picture is of, over it, and what its colours are, below: where each word stands.
+  const ink = document.createElement("canvas").getContext("2d");
+  ink.font = WORDS_FONT;
+  const words = caption.map((text, i) => ({ text, x: 4, y: LINE_PX * (i + 1) - 4 }));
+  let [x, y] = [4, above + LINE_PX];
+  for (const [colour, text] of keys) {
+    const wide = 16 + ink.measureText(text).width + 14;
+    if (x + wide > width && x > 4) [x, y] = [4, y + LINE_PX];
+    words.push({ colour, text, x, y });
+    x += wide;
+  }
+  return { words, height: y + 6 };
+}
+
+const inks = () => (lightTheme() ? ["#ffffff", "#222222"] : ["#111111", "#dddddd"]);
+
+async function asPng(shown, words, width, height) {
   const canvas = document.createElement("canvas");
   const scale = window.devicePixelRatio || 1;
   [canvas.width, canvas.height] = [width * scale, height * scale];
   const ink = canvas.getContext("2d");
-  ink.fillStyle = paper();
+  const [ground, letters] = inks();
+  ink.fillStyle = ground;
   ink.fillRect(0, 0, canvas.width, canvas.height);
-  ink.fillStyle = letters();
-  ink.font = `${CAPTION_LETTERS * scale}px sans-serif`;
-  ink.fillText(caption, CAPTION_LEFT * scale, CAPTION_LINE * scale);
   for (const { view, x, y, wide, high } of shown) {
     ink.drawImage(view.export("png", true).canvas, x * scale, y * scale, wide * scale, high * scale);
+  }
+  ink.scale(scale, scale);
+  ink.font = WORDS_FONT;
+  for (const { colour, text, x, y } of words) {
+    if (colour) {
+      ink.fillStyle = colour;
+      ink.fillRect(x, y - 10, 11, 11);
+    }
+    ink.fillStyle = letters;
+    ink.fillText(text, colour ? x + 16 : x, y);
   }
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
 
-async function asSvg(shown, width, height, caption) {
-  const text = caption.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`);
-  const font = `font-family="sans-serif" font-size="${CAPTION_LETTERS}" fill="${letters()}"`;
-  const parts = [
-    `<rect width="100%" height="100%" fill="${paper()}"/>`,
-    `<text x="${CAPTION_LEFT}" y="${CAPTION_LINE}" ${font}>${text}</text>`,
-  ];
+function asShape(name, attributes, text) {
+  // Text is set as such: names come from traces.
+  const shape = document.createElementNS(SVG_NAMES, name);
+  for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
+  shape.textContent = text ?? "";
+  return new XMLSerializer().serializeToString(shape);
+}
+
+async function asSvg(shown, words, width, height) {
+  const [ground, fill] = inks();
+  const parts = [asShape("rect", { width, height, fill: ground })];
+  for (const { colour, text, x, y } of words) {
+    const box = { x, y: y - 10, width: 11, height: 11, fill: colour };
+    if (colour) parts.push(asShape("rect", box));
+    const style = `font: ${WORDS_FONT}`;
+    parts.push(asShape("text", { x: colour ? x + 16 : x, y, fill, style }, text));
+  }
   for (const { view, x, y } of shown) {
     const text = await (await view.export("svg", false).to_blob()).text();
     parts.push(`<g transform="translate(${x} ${y})">${text.replace(/^<\?xml[^>]*>/, "")}</g>`);
   }
   const size = `width="${width}" height="${height}"`;
-  const head = `<svg xmlns="http://www.w3.org/2000/svg" ${size}>`;
+  const head = `<svg xmlns="${SVG_NAMES}" ${size}>`;
   return new Blob([head, ...parts, "</svg>"], { type: "image/svg+xml" });
 }
 
-async function draw(model, form, caption) {
-  // All figures as one picture under a line that tells what they are of, each by Bokeh's own
-  // export; its bytes go to the kernel.
+async function draw(model, { form, caption, keys }) {
+  // All figures as one picture, each by Bokeh's own export, with what it is of; its bytes go to
+  // the kernel.
   try {
     const places = figuresOf(model.get("targets")[0]).map((view) => {
       const { x, y, width, height } = view.el.getBoundingClientRect();
       return { view, x, y, wide: width, high: height };
     });
     const [left, top] = [Math.min(...places.map((at) => at.x)), Math.min(...places.map((at) => at.y))];
-    const shown = places.map((at) => ({ ...at, x: at.x - left, y: at.y - top + CAPTION_HIGH }));
+    const above = LINE_PX * caption.length;
+    const shown = places.map((at) => ({ ...at, x: at.x - left, y: at.y - top + above }));
     const width = Math.ceil(Math.max(...shown.map((at) => at.x + at.wide)));
-    const height = Math.ceil(Math.max(...shown.map((at) => at.y + at.high)));
-    const blob = await (form === "png" ? asPng : asSvg)(shown, width, height, caption);
+    const below = Math.ceil(Math.max(...shown.map((at) => at.y + at.high)));
+    const { words, height } = wordsOf(caption, keys, width, below);
+    const blob = await (form === "png" ? asPng : asSvg)(shown, words, width, height);
     model.send({ type: "picture", form, error: "" }, undefined, [await blob.arrayBuffer()]);
   } catch (error) {
     model.send({ type: "picture", form, error: String(error) });
@@ -330,7 +368,7 @@ async function receive({ model, pointer, upload, size }, message, buffers) {
   } else if (message.type === "tip") {
     pointer.told(message.lines);
   } else if (message.type === "picture") {
-    await draw(model, message.form, message.caption);
+    await draw(model, message);
   } else if (message.type === "address") {
     await writeLink(model, message.query);
   } else if (message.type === "pick") {

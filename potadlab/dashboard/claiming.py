@@ -19,7 +19,7 @@ from ..views import claims, theme, windows
 from . import words
 from .controls import ALIGN_BYTES, CLAIM_BYTES
 from .maps import Shape
-from .parts import button, choice, html, row, sized
+from .parts import button, choice, html, on_clicks, row, sized
 from .stage import Figures
 
 if TYPE_CHECKING:
@@ -120,18 +120,18 @@ class Claiming:
 
     def _connect(self) -> None:
         board = self._board
-        for pressed, act in (
-            (self.ask, self.search),
-            (self.map, self.show_map),
-            (self.claim, lambda: self.take(False)),
-            (self.migrate, lambda: self.take(True)),
-            (self.undo, board.undo),
-            (self.back, lambda: self.go(-1)),
-            (self.on, lambda: self.go(1)),
-            (self.see, self.zoom),
-            (self.measure, self.draw_curve),
-        ):
-            pressed.on_click(lambda _button, act=act: board._act(act))
+        clicks = {
+            self.ask: self.search,
+            self.map: self.show_map,
+            self.claim: lambda: self.take(False),
+            self.migrate: lambda: self.take(True),
+            self.undo: board.undo,
+            self.back: lambda: self.go(-1),
+            self.on: lambda: self.go(1),
+            self.see: self.zoom,
+            self.measure: self.draw_curve,
+        }
+        on_clicks(board._act, clicks)
         self.way.observe(lambda _change: board._act(board._mark), "value")
         self.block.observe(lambda _change: board._act(self._choose), "value")
 

@@ -8,7 +8,7 @@ import ipywidgets as widgets
 from ..core.allocators import ALLOCATORS
 from ..report import compare, timing
 from ..report.compare import BETTER
-from .parts import button, choice, html, row, show_nothing
+from .parts import button, choice, html, on_clicks, row, show_nothing, spec_box
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -25,13 +25,7 @@ class Comparing:
     def __init__(self, board: "Dashboard") -> None:
         self._board = board
         self.rounds: compare.Rounds = {}
-        self.spec = widgets.Combobox(
-            placeholder="buddy:pcp=off",
-            options=list(ALLOCATORS),
-            description="Allocator",
-            style={"description_width": "initial"},
-            layout=widgets.Layout(width="270px", flex="0 0 auto"),
-        )
+        self.spec = spec_box(ALLOCATORS, "buddy:pcp=off")
         self.add = button("plus", "replay the trace in this allocator too", "Add", "70px")
         self.difference = choice([("none", None)], None, "Difference", "230px")
         self.measure = button(
@@ -62,8 +56,7 @@ class Comparing:
                 ),
             ]
         )  # fmt: skip
-        self.add.on_click(lambda _button: board._act(self.join))
-        self.measure.on_click(lambda _button: board._act(self.time))
+        on_clicks(board._act, {self.add: self.join, self.measure: self.time})
         self.difference.observe(self._differ, "value")
         self.form.observe(lambda _change: board._act(self.moved), "value")
 

@@ -15,7 +15,7 @@ from ..views import lines as lines_view
 from ..views import theme, timeline, touched
 from . import words
 from .asking import Asks, came_of
-from .parts import button, choice, html, row
+from .parts import button, choice, html, on_clicks, row
 from .stage import Figures
 from .work import Latest
 
@@ -86,8 +86,7 @@ class Counting:
             self.back: lambda: board.step(-1),
             self.on: lambda: board.step(1),
         }
-        for pressed, act in clicks.items():
-            pressed.on_click(lambda _button, act=act: board._act(act))
+        on_clicks(board._act, clicks)
         self.steps.observe(lambda _change: board._act(self._step), "value")
         self.verb.observe(lambda _change: board._act(self._draw), "value")
 
@@ -238,7 +237,7 @@ class Counting:
         self._close_figures()
         shown = []
         for name, each in found.items():
-            marker = timeline.source(self._board._time_ns())
+            marker = timeline.source(self._board._time_ns(), session.clock)
             title = self._title(name)
             plot = lines_view.draw_over_time(title, each, seconds, high, marker)
             theme.dress(plot, self._board.light)

@@ -19,6 +19,7 @@ from .canvas import POISON_COLOUR
 from .hand_controls import HandControls
 from .maps import Maps, Mark
 from .panel import Panel, one_line
+from .parts import on_clicks
 from .pictures import ROWS, Held, MapPainter, StepsCanvas
 from .work import Worker
 
@@ -486,8 +487,7 @@ class Hand(Panel):
             controls.wider: lambda: self.zoom(-1),
             controls.whole: self.show_whole,
         }
-        for button, act in clicks.items():
-            button.on_click(lambda _button, act=act: self._act(act))
+        on_clicks(self._act, clicks)
         controls.block.observe(lambda _change: self._act(self._pick), "value")
         controls.back.observe(lambda _change: self._act(self._fill), "value")
         controls.colouring.observe(lambda _change: self._act(self._recolour), "value")

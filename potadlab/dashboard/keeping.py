@@ -17,7 +17,7 @@ from ..views import regions
 from . import links, saved, words
 from .comparing import SHOWN_MAX
 from .controls import FASTEST, SPEEDS
-from .parts import button, html, row
+from .parts import button, html, on_clicks, row
 from .uploading import BYTES_MAX, Upload
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class Keeping:
             self.link: self.write_link,
             self.upload: self.pick,
         }
-        for pressed, act in acts.items():
-            pressed.on_click(lambda _button, act=act: board._act(act))
+        on_clicks(board._act, acts)
         self.address.observe(lambda _change: board._act(self.follow), "value")
 
     def opened(self) -> None:
@@ -195,9 +194,9 @@ class Keeping:
     def ask_picture(self, form: str) -> None:
         """Let the page make a picture of the figures; it comes back to `picture`."""
         self.path(f".{form}")  # a name, before the page is asked
-        trace, controls = self._board._live().trace, self._board.controls
-        caption = f"{trace.name}: {controls.now.value}; by {controls.colouring.value}"
-        self._board.bridge.post({"type": "picture", "form": form, "caption": caption}, [])
+        caption, keys = self._board.telling.caption()
+        message = {"type": "picture", "form": form, "caption": caption, "keys": keys}
+        self._board.bridge.post(message, [])
         self._board.say(f"the page draws the {form.upper()} ...")
 
     def picture(self, form: str, made: bytes, error: str) -> None:

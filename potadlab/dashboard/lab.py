@@ -37,6 +37,7 @@ from .moments import Moments
 from .opening import Opening
 from .painter import Painter
 from .panel import Panel
+from .parts import on_clicks
 from .seeking import Seeker, place
 from .telling import CHOSEN, CLAIMED, LOG_LINES, Telling
 from .work import LEFT, Worker
@@ -407,6 +408,7 @@ class Dashboard(Panel):
         self._set_slider(0)
         self._quiet = True
         self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
+        self.controls.tell_clock(self._live().clock)
         self._quiet = False
 
     def _hear_link(self, message: dict[str, Any]) -> None:
@@ -481,8 +483,6 @@ class Dashboard(Panel):
     def _tip(self, name: str, granule: int) -> list[str]:
         """Lines on the cell that holds a granule, and on what a click there chooses."""
         assert self.window
-        if self.busy:
-            return []
         if pair := self._pair(name):
             return [line for one in pair for line in (f"{one}:", *self._tip(one, granule))]
         wide = self.window.granules_per_cell
@@ -502,7 +502,7 @@ class Dashboard(Panel):
         if found is None:
             return words.cell(self._painter().cell(name, self.index, granule, 1))
         at_bytes = granule * session.space.granule_bytes
-        return words.descriptor(found, at_bytes, self._time_ns())
+        return words.descriptor(found, at_bytes, self._time_ns(), session.clock)
 
     def _tapped(self, name: str, granule: int) -> None:
         assert self.window
@@ -544,7 +544,7 @@ class Dashboard(Panel):
 
     def _mark(self) -> None:
         """Describe and outline the chosen block, outline claims, mark failed granules."""
-        if self.stage.canvas is None or self.window is None or self.playing or self.busy:
+        if self.stage.canvas is None or self.window is None or self.playing:
             return
         canvas = self._canvas()
         self._enable_by_hand()
@@ -621,8 +621,7 @@ class Dashboard(Panel):
             controls.open: self.opening.open_path,
             controls.cancel: self.cancel,
         }
-        for button, act in clicks.items():
-            button.on_click(lambda _button, act=act: self._act(act))
+        on_clicks(self._act, clicks)
         controls.time.observe(self._slide, "value")
         controls.speed.observe(lambda _change: self._act(self._respeed), "value")
         controls.colouring.observe(lambda _change: self._act(self._recolour), "value")

@@ -14,7 +14,7 @@ from bokeh.layouts import column, row
 
 from ..core import usage
 from ..core.raster import FREE, HOLE
-from ..errors import CannotRecord, PotadError
+from ..errors import BadTrace, CannotRecord, PotadError
 from ..kinds import KIND, KINDS
 from ..traces import Snapshot
 from ..traces.recording.watch import FREE as FREE_FRAME
@@ -25,13 +25,14 @@ from . import words
 from .flow import Frame
 from .maps import Maps
 from .panel import Panel
-from .parts import box, button, html
+from .parts import box, button, html, on_clicks
 from .parts import row as across
 from .work import Worker
 
 STEP_S = 0.2  # between looks at the ring buffers
 COUNT_S = 1.0  # between counts of all frames
 _TOP = 8  # owners told
+_PAGES_MAX = 1 << 31  # a byte for each
 _NAME = "this machine"
 _CHOSEN = "#d81b60"
 
@@ -72,7 +73,10 @@ class Memory(Panel):
 
     def __init__(self, snapshot: str | Path | Snapshot) -> None:
         found = snapshot if isinstance(snapshot, Snapshot) else Snapshot.read(snapshot)
-        kinds = np.full(int(found.end[-1]), 11, np.uint8)  # no page
+        end = int(found.end[-1])
+        if end > _PAGES_MAX:
+            raise BadTrace(f"{found.path}: ends at page {end:#x}, a map shows {_PAGES_MAX:#x}")
+        kinds = np.full(end, 11, np.uint8)  # no page
         for start, end, kind in zip(found.start, found.end, found.kind, strict=True):
             kinds[start:end] = kind
         super().__init__()
@@ -106,9 +110,12 @@ class Memory(Panel):
         self.root.add_class("potadlab")
         for work in (self.stage.pump(), self.stage.watch()):
             self.worker.spawn(work)
-        self.closer.on_click(lambda _: self._act(lambda: self.zoom(1)))
-        self.wider.on_click(lambda _: self._act(lambda: self.zoom(-1)))
-        self.whole.on_click(lambda _: self._act(self.show_whole))
+        clicks = {
+            self.closer: lambda: self.zoom(1),
+            self.wider: lambda: self.zoom(-1),
+            self.whole: self.show_whole,
+        }
+        on_clicks(self._act, clicks)
         self._redraw()
 
     def _parts(self) -> list[widgets.Widget]:

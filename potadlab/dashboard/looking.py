@@ -17,7 +17,7 @@ from ..views import latency as latency_view
 from ..views import theme, touched
 from . import words
 from .comparing import table
-from .parts import button, choice, html, row, show_nothing, tick
+from .parts import button, choice, html, on_clicks, row, show_nothing, tick
 from .stage import Figures
 from .work import Latest
 
@@ -93,8 +93,8 @@ class Looking:
 
     def _connect(self) -> None:
         board = self._board
-        self.measure.on_click(lambda _button: board._act(self.time))
-        self.again.on_click(lambda _button: board._act(lambda: self._light(again=True)))
+        again = lambda: self._light(again=True)  # noqa: E731
+        on_clicks(board._act, {self.measure: self.time, self.again: again})
         self.follow.observe(lambda _change: board._act(self._light), "value")
         self.shown.observe(lambda _change: board._act(self._draw), "value")
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..views import strip
 from . import words
-from .parts import button, choice
+from .parts import button, choice, on_clicks
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -23,12 +23,12 @@ class Moments:
         self.back = button("angle-double-left", "to the one before")
         self.on = button("angle-double-right", "to the next")
         self.mark = button("bookmark", "bookmark this moment, or take its bookmark away")
-        for pressed, act in (
-            (self.back, lambda: self.jump(-1)),
-            (self.on, lambda: self.jump(1)),
-            (self.mark, self.bookmark),
-        ):
-            pressed.on_click(lambda _button, act=act: board._act(act))
+        clicks = {
+            self.back: lambda: self.jump(-1),
+            self.on: lambda: self.jump(1),
+            self.mark: self.bookmark,
+        }
+        on_clicks(board._act, clicks)
 
     @property
     def widgets(self) -> tuple[widgets.Widget, ...]:

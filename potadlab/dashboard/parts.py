@@ -1,6 +1,6 @@
 """The few shapes of widgets that all parts of the lab are made of."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -36,6 +36,26 @@ def show_nothing(menu: widgets.Dropdown) -> None:
         menu.index = values.index(None)
 
 
+def spec_box(options: Iterable[str], placeholder: str, text: str = "Allocator") -> widgets.Combobox:
+    """Where an allocator with its options is written."""
+    return widgets.Combobox(
+        placeholder=placeholder,
+        options=list(options),
+        description=text,
+        layout=widgets.Layout(width="270px", flex="0 0 auto"),
+        style={"description_width": "initial"},
+    )
+
+
+def at_work() -> tuple[widgets.FloatProgress, widgets.Button]:
+    """How far work has come, and Cancel; not shown before it begins."""
+    progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="120px"))
+    cancel = button("stop", "stop this work; all stays as it was", "Cancel", "84px")
+    for each in (progress, cancel):
+        each.layout.display = "none"
+    return progress, cancel
+
+
 def tick(text: str, tooltip: str, on: bool = False) -> widgets.Checkbox:
     """A choice of yes or no."""
     layout = widgets.Layout(width="auto", margin="0 8px 0 4px", flex="0 0 auto")
@@ -45,6 +65,15 @@ def tick(text: str, tooltip: str, on: bool = False) -> widgets.Checkbox:
 def html(text: str = "", **layout: str) -> widgets.HTML:
     """A place for words; padding, for a margin would make one of the full width too wide."""
     return widgets.HTML(text, layout=widgets.Layout(margin="0", padding="0 2px", **layout))
+
+
+def on_clicks(
+    act: Callable[[Callable[[], Any]], None],
+    does: Mapping[widgets.Button, Callable[[], Any]],
+) -> None:
+    """Each button does its own, by way of `act`, which tells of errors."""
+    for pressed, its in does.items():
+        pressed.on_click(lambda _button, its=its: act(its))
 
 
 def row(*children: widgets.Widget, **layout: str) -> widgets.HBox:

@@ -20,6 +20,7 @@ _OUTLINES = [
     (RANGE_COLOUR, "range"),
     (CHOSEN, "chosen block (dot: the address)"),
 ]
+_NAME_LETTERS = 80  # of the trace, in the caption of a picture
 _OWNER_LETTERS = 36  # of a name in the legend
 
 
@@ -33,11 +34,10 @@ class Telling:
     def moment(self) -> None:
         """Where in the trace this is."""
         board = self._board
-        session, seconds = board._live(), board._time_ns() / 1e9
-        board.controls.now.value = (
-            f"{seconds:.6f} s of {board.controls.time.max:.3f} s, "
-            f"op {board.index:,} of {session.length:,}"
-        )
+        session = board._live()
+        ends = session.clock.told(session.time_ns(session.length))
+        times = [f"{now} of {ends[0]}" for now in session.clock.told(board._time_ns(), 6)]
+        board.controls.now.value = ", ".join([*times, f"op {board.index:,} of {session.length:,}"])
 
     def status(self) -> None:
         """What playing costs, or that nobody sees it."""
@@ -61,8 +61,39 @@ class Telling:
         self._spent = now
         return (now[1] - cpu_s) / max(now[0] - wall_s, 1e-9)
 
+    def caption(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """Of a picture to keep: lines on what it shows, and (colour, label) of the maps' cells."""
+        board = self._board
+        session, window, colouring = board._live(), board.window, board.controls.colouring.value
+        assert window
+        unit, index = session.space.granule_bytes, board.index
+        start, end = (words.address(granule * unit) for granule in (window.first, window.end))
+        name = words.short(session.trace.name, _NAME_LETTERS)
+        by = f"{colouring}, the worst in a cell" if board.controls.worst.value else colouring
+        lines = [
+            f"{name} after op {index:,} of {session.length:,}, {board._time_ns() / 1e9:.6f} s"
+            f"{f'; {session.added:,} ops added by hand' if session.added else ''}",
+            f"{start} to {end}, coloured by {by}",
+        ]
+        legend = dict(self._legend())
+        shown = [colouring.capitalize(), "Map"]
+        if colouring == theme.BY_SIZE:
+            shown = ["Block size", "Map"]
+        return lines, [key for title in shown for key in legend.get(title, [])]
+
     def legend(self) -> None:
         """What every colour on the maps is."""
+        self._board.controls.legend.value = "".join(
+            words.keys(title, rows, whole=self._owners()) for title, rows in self._legend()
+        ) + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
+
+    def _owners(self) -> dict[str, str]:
+        """Of each owner with a colour, by how it is cut for the legend, the whole name."""
+        names = self._board._painter().shades.names
+        return dict(zip(words.apart(names, _OWNER_LETTERS), names, strict=True))
+
+    def _legend(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """Titles, and (colour, label) of what belongs to each."""
         board = self._board
         session, colouring = board._live(), board.controls.colouring.value
         unit = session.space.granule_bytes
@@ -70,19 +101,16 @@ class Telling:
         for run in session.runs.values():
             present |= run.census.live_blocks.any(axis=0)
         rest = theme.legend_map(colouring, board.light)
-        names = board._painter().shades.names
-        owners = words.apart(names, _OWNER_LETTERS)
-        own, whole = theme.legend_of(colouring, owners), dict(zip(owners, names, strict=True))
+        own = theme.legend_of(colouring, list(self._owners()), session.clock)
         pair = board._canvas().pair
         if pair:
             rest = [*rest, *theme.legend_difference(*pair)]
-        board.controls.legend.value = (
-            words.keys("Block size", theme.legend_sizes(unit))
-            + (words.keys(colouring.capitalize(), own, whole=whole) if own else "")
-            + words.keys("Map", rest)
-            + words.keys("Kind", theme.legend_kinds(present[: len(KINDS)]))
-            + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
-        )
+        return [
+            ("Block size", theme.legend_sizes(unit)),
+            *([(colouring.capitalize(), own)] if own else []),
+            ("Map", rest),
+            ("Kind", theme.legend_kinds(present[: len(KINDS)])),
+        ]
 
     def block(self) -> None:
         """The block at the chosen address, and the range that is selected."""

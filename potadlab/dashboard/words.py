@@ -5,6 +5,7 @@ from html import escape
 from types import MappingProxyType
 
 from ..claiming import TRIES_MAX
+from ..clock import SECONDS, Clock
 from ..core.layout import Outcome
 from ..session import Claimed, Descriptor, Told
 from ..units import format_size
@@ -33,15 +34,9 @@ def address(value: int) -> str:
     return f"{value:#x}"
 
 
-def age(age_ns: int) -> str:
-    """Seconds since a block was allocated, or that nobody saw it."""
-    seconds = age_ns / 1e9
-    if seconds >= 1:
-        return f"{seconds:.3f} s"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
-
-
-def descriptor(found: Descriptor, at_bytes: int, started_ns: int) -> list[str]:
+def descriptor(
+    found: Descriptor, at_bytes: int, started_ns: int, clock: Clock = SECONDS
+) -> list[str]:
     """Lines on the block at an address: size, kind, start, owner, handle, age, record, failure.
 
     started_ns: time since the recording began; an older block was there before.
@@ -49,7 +44,7 @@ def descriptor(found: Descriptor, at_bytes: int, started_ns: int) -> list[str]:
     if found.kind == "poison":
         return [f"failed: {format_size(found.size_bytes)} out of service"]
     older = found.age_ns > started_ns or found.owner == "before the recording"
-    since = "older than the recording" if older else f"age {age(found.age_ns)}"
+    since = "older than the recording" if older else f"age {clock.lasted(found.age_ns)}"
     start = f", from {address(found.start_bytes)}" if found.start_bytes != at_bytes else ""
     lines = [
         f"block of {format_size(found.size_bytes)}, {found.kind}{start}",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from ..units import format_size
@@ -115,6 +115,4 @@ def _lines(plot: Any, found: dict[str, np.ndarray], x: str, aged: Ageing, words:
             line = plot.line(x, column, source=data, color=colour, line_dash=dash, line_width=2)
             size = format_size(aged.space.granule_bytes << order)
             items.append(LegendItem(label=f"{size}, {word}", renderers=[line]))
-    plot.add_layout(Legend(items=items), "right")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items, place="right")

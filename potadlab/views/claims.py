@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from bokeh.layouts import row
-from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from ..units import MIB, format_size
@@ -89,9 +89,6 @@ def _plot(title: str, label: str, column: str, surveys: Sequence[Survey]) -> Any
         dots = plot.scatter("size_bytes", column, source=data, color=colour, size=6)
         items.append(LegendItem(label=name(found), renderers=[line, dots]))
     ticks = surveys[0].size_bytes.tolist() if surveys else []
-    plot.xaxis.ticker = FixedTicker(ticks=ticks)
-    plot.xaxis.major_label_overrides = {tick: format_size(tick) for tick in ticks}
-    plot.add_layout(Legend(items=items, orientation="horizontal", ncols=2), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.ticks(plot.xaxis, {tick: format_size(tick) for tick in ticks})
+    theme.finish(plot, items, ncols=2)
     return plot

@@ -6,7 +6,7 @@ Logarithmic, being far apart.
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from ..kinds import KIND, KINDS
@@ -64,7 +64,6 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
         height=160,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
     )
     data = source(found)
     for name in kinds(found):
@@ -80,11 +79,8 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
 
 def _label(plot: Any, found: dict[str, np.ndarray], total: Any, pages: Any) -> None:
     """Sizes on the axis, and what the two grey lines are."""
-    plot.yaxis.ticker = FixedTicker(ticks=_TICKS)
-    plot.yaxis.major_label_overrides = {tick: format_size(tick) for tick in _TICKS}
+    theme.ticks(plot.yaxis, {tick: format_size(tick) for tick in _TICKS})
     words = f"struct page, 64 B each: {format_size(found[PAGES][-1])}"
     sums = f"all, with start bits, at the end: {format_size(found[TOTAL][-1])}"
     items = [LegendItem(label=words, renderers=[pages]), LegendItem(label=sums, renderers=[total])]
-    plot.add_layout(Legend(items=items), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FactorRange, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, FactorRange, LegendItem, Range1d
 from bokeh.plotting import figure
 from bokeh.transform import dodge
 
@@ -41,7 +41,6 @@ def draw(found: list[Distance], seconds: float, marker: ColumnDataSource) -> Any
         height=160,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label="of free memory, %",
     )
     items = []
@@ -53,10 +52,8 @@ def draw(found: list[Distance], seconds: float, marker: ColumnDataSource) -> Any
         line = plot.line("time_s", "off", source=data, color=colour, line_width=2)
         label = f"{one.allocator}: mean {one.mean:.2%}"
         items.append(LegendItem(label=label, renderers=[line]))
-    plot.add_layout(Legend(items=items), "above")
     timeline.draw(plot, marker)
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items)
     return plot
 
 
@@ -79,7 +76,5 @@ def draw_sizes(found: list[Distance], granule_bytes: int) -> Any:
         colour = COLOURS[place % len(COLOURS)]
         bars = plot.vbar(at, width * 0.9, one.allocator, source=data, color=colour)
         items.append(LegendItem(label=one.allocator, renderers=[bars]))
-    plot.add_layout(Legend(items=items), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items)
     return plot

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from ..metrics.fragmentation import at_a_moment
@@ -44,7 +44,6 @@ def draw(
         height=160,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label=label,
     )
     items = []
@@ -53,8 +52,6 @@ def draw(
         data = ColumnDataSource({"x": list(one["time_s"]), "y": list(one[measure])})
         line = plot.line("x", "y", source=data, color=colour, line_dash=dash, line_width=2)
         items.append(LegendItem(label=name, renderers=[line]))
-    plot.add_layout(Legend(items=items, ncols=2 if len(items) > 2 else 1), "above")
     timeline.draw(plot, marker)
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items, ncols=2 if len(items) > 2 else 1)
     return plot

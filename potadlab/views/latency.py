@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, Legend, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from ..metrics.latency import BATCH
@@ -126,8 +126,7 @@ def draw_populations(measured: list[Any]) -> Any:
         plot.line("blocks", "p50", source=data, color=colour, line_dash=dash, line_width=2)
         plot.scatter("blocks", "p50", source=data, color=colour, size=6)
         plot.line("blocks", "p99", source=data, color=colour, line_dash=dash, line_width=1)
-    plot.xaxis.ticker = FixedTicker(ticks=numbers)
-    plot.xaxis.major_label_overrides = {each: f"{each:,}" for each in numbers}
+    theme.ticks(plot.xaxis, {each: f"{each:,}" for each in numbers})
     _ticks(plot.yaxis)
     theme.compact(plot)
     return plot
@@ -169,5 +168,4 @@ def _finish(plot: Any) -> None:
 
 
 def _ticks(axis: Any) -> None:
-    axis.ticker = FixedTicker(ticks=list(_TICKS))
-    axis.major_label_overrides = {tick: f"{tick:,}" for tick in _TICKS}
+    theme.ticks(axis, {tick: f"{tick:,}" for tick in _TICKS})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, LegendItem, Range1d
 from bokeh.palettes import Category20_20
 from bokeh.plotting import figure
 
@@ -51,8 +51,7 @@ def draw(title: str, counts: dict[str, np.ndarray]) -> Any:
         line = plot.step("lines", "share", source=data, mode="after", color=colour, line_width=2)
         items.append(LegendItem(label=name, renderers=[line]))
     _finish(plot, items)
-    plot.xaxis.ticker = FixedTicker(ticks=list(_TICKS))
-    plot.xaxis.major_label_overrides = {tick: f"{tick:,}" for tick in _TICKS}
+    theme.ticks(plot.xaxis, {tick: f"{tick:,}" for tick in _TICKS})
     return plot
 
 
@@ -138,7 +137,6 @@ def draw_over_time(
         height=216,  # the title has two lines
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label="lines per op",
     )
     bars = plot.vbar_stack(
@@ -147,9 +145,7 @@ def draw_over_time(
     )  # fmt: skip
     items = [LegendItem(label=n, renderers=[bar]) for n, bar in zip(names, bars, strict=True)]
     timeline.draw(plot, marker)
-    plot.add_layout(Legend(items=items, ncols=3), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items, ncols=3)
     return plot
 
 
@@ -185,6 +181,4 @@ def draw_structures(
 
 
 def _finish(plot: Any, items: list[LegendItem]) -> None:
-    plot.add_layout(Legend(items=items, orientation="horizontal", ncols=5), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items, ncols=5)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem
+from bokeh.models import ColumnDataSource, LegendItem
 from bokeh.plotting import figure
 
 from . import theme
@@ -34,9 +34,6 @@ def draw(title: str, label: str, values: dict[str, dict[int, float]]) -> Any:
         dots = plot.scatter("cpus", "value", source=data, color=colour, size=6)
         items.append(LegendItem(label=name, renderers=[line, dots]))
     ticks = sorted({cpus for by_cpus in values.values() for cpus in by_cpus})
-    plot.xaxis.ticker = FixedTicker(ticks=ticks)
-    plot.xaxis.major_label_overrides = {tick: str(tick) for tick in ticks}
-    plot.add_layout(Legend(items=items), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.ticks(plot.xaxis, {tick: str(tick) for tick in ticks})
+    theme.finish(plot, items)
     return plot

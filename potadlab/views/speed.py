@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, Protocol
 
-from bokeh.models import ColumnDataSource, FixedTicker, Legend, LegendItem
+from bokeh.models import ColumnDataSource, FixedTicker, LegendItem
 from bokeh.plotting import figure
 
 from ..units import parse_size
@@ -76,9 +76,7 @@ def draw(figures: Figures, subject: str) -> Any:
     plot.xaxis.ticker = FixedTicker(ticks=sorted(places))
     if over:
         plot.xaxis.major_label_overrides = {x: _size(x) for x in places}
-    plot.add_layout(Legend(items=items), "above")
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items)
     return plot
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FixedTicker, LinearColorMapper, Range1d
+from bokeh.models import ColumnDataSource, LinearColorMapper, Range1d
 from bokeh.plotting import figure
 
 from ..core.layout import NONE
@@ -363,8 +363,7 @@ def draw(
     plot.multi_line("xs", "ys", source=data["chosen"], line_color=CHOSEN, line_width=2.5)
     plot.yaxis.visible = plot.grid.visible = False
     places = range(0, granules, max(granules // 8, 1))
-    plot.xaxis.ticker = FixedTicker(ticks=list(places))
-    plot.xaxis.major_label_overrides = {at: format_size(at * granule_bytes) for at in places}
+    theme.ticks(plot.xaxis, {at: format_size(at * granule_bytes) for at in places})
     theme.compact(plot)
     return plot
 

@@ -98,6 +98,7 @@ def draw(
         line_color="colour", fill_color="colour", name="noted",
     )  # fmt: skip
     timeline.draw(plot, marker)
+    plot.xaxis.axis_label = None  # low, and above figures that say it
     plot.yaxis.ticker = FixedTicker(ticks=[])
     plot.grid.visible = False
     theme.compact(plot)

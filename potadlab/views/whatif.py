@@ -6,7 +6,7 @@ Pure arithmetic over how many blocks of each kind live; nothing is replayed.
 from typing import Any
 
 import numpy as np
-from bokeh.models import ColumnDataSource, FactorRange, HoverTool, Legend, LegendItem, Range1d
+from bokeh.models import ColumnDataSource, FactorRange, HoverTool, LegendItem, Range1d
 from bokeh.plotting import figure
 
 from ..kinds import KIND, KINDS
@@ -93,7 +93,6 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
         height=250,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label="MiB",
         name="descriptors over time",
     )
@@ -106,10 +105,8 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
         items.append(LegendItem(label=f"{name}, {found[name][-1]:,.1f} MiB", renderers=[line]))
     line = plot.line("time_s", MEMDESC, source=data, color="#e8003c", line_width=2)
     items.append(LegendItem(label=f"{MEMDESC} (memdesc)", renderers=[line]))
-    plot.add_layout(Legend(items=items, ncols=2), "above")
     timeline.draw(plot, marker)
-    theme.compact(plot)
-    theme.compact_legend(plot)
+    theme.finish(plot, items, ncols=2)
     return plot, data
 
 

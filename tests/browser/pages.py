@@ -77,7 +77,7 @@ class Page:
 
     def tab(self, title: str) -> None:
         """Bring a tab of the dashboard to the front."""
-        self.page.get_by_role("tab", name=title, exact=True).click()
+        self.page.locator(".potadlab").get_by_role("tab", name=title, exact=True).click()
 
     def map_point(self, name: str, across: float, down: float) -> tuple[float, float]:
         """Where on the screen a share of a map's frame lies."""
