@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +15,9 @@ import potadlab as pl
 from potadlab.core.layout import NONE
 from potadlab.core.text import LINE
 from potadlab.dashboard.live import Live, Memory, categories
-from potadlab.errors import CannotRecord, PotadError
+from potadlab.errors import BadTrace, CannotRecord, PotadError
 from potadlab.kinds import KIND
-from potadlab.traces import parquet
+from potadlab.traces import Snapshot, parquet
 from potadlab.traces.importing.gfp import flags_of
 from potadlab.traces.recording import machine, watch
 from potadlab.traces.recording.watch import FREE, OUT, Watch
@@ -354,3 +355,10 @@ def test_a_snapshot_is_shown(tmp_path):
     panel.close()
     with pytest.raises(PotadError, match="no such file"):
         Memory(tmp_path / "nonesuch.parquet")
+
+
+def test_a_snapshot_beyond_what_a_map_shows_is_one_line():
+    far = np.array([1 << 36])
+    snapshot = Snapshot(Path("far.parquet"), {}, far, far + 1, np.array([3], np.uint8))
+    with pytest.raises(BadTrace, match=r"far.parquet: ends at page 0x1000000001"):
+        Memory(snapshot)

@@ -239,6 +239,27 @@ def test_nothing_comes_of_what_is_dropped_even_if_it_has_begun():
     assert told.done == ["after"]
 
 
+def test_repeat_that_is_stopped_and_begun_again_asks_once_at_a_time(monkeypatch):
+    told, asked = Told(), []
+    monkeypatch.setattr(asking, "REPEAT_S", 0.1)
+    monkeypatch.setattr(asking.Asks, "ask_allocate", lambda self: asked.append(self))
+
+    async def act():
+        asks = asking.Asks(lambda: None, told.worker(), told.errors.append)
+        for _ in range(5):
+            asks.toggle()
+        await asyncio.sleep(0.02)
+        assert asks.repeating
+        first = len(asked)
+        await until(lambda: len(asked) > first)
+        await asyncio.sleep(0.02)
+        assert len(asked) == first + 1
+        asks.close()
+        return True
+
+    in_loop(act)
+
+
 def test_what_was_asked_at_a_moment_is_not_shown_at_another(monkeypatch):
     """The first ask compiles for a minute; somebody steps on meanwhile."""
     told, go, shown = Told(), threading.Event(), []

@@ -485,8 +485,6 @@ class Dashboard(Panel):
     def _tip(self, name: str, granule: int) -> list[str]:
         """Lines on the cell that holds a granule, and on what a click there chooses."""
         assert self.window
-        if self.busy:
-            return []
         if pair := self._pair(name):
             return [line for one in pair for line in (f"{one}:", *self._tip(one, granule))]
         wide = self.window.granules_per_cell
@@ -548,7 +546,7 @@ class Dashboard(Panel):
 
     def _mark(self) -> None:
         """Describe and outline the chosen block, outline claims, mark failed granules."""
-        if self.stage.canvas is None or self.window is None or self.playing or self.busy:
+        if self.stage.canvas is None or self.window is None or self.playing:
             return
         canvas = self._canvas()
         self._enable_by_hand()

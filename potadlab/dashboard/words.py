@@ -142,7 +142,7 @@ STYLE = """<style>
   border: 1px solid #8888; vertical-align: -1px; }
 .potadlab-drop { outline: 3px dashed var(--jp-brand-color1, #1976d2); outline-offset: -3px; }
 .potadlab .lm-TabBar-content { flex-wrap: wrap; }
-.potadlab .lm-TabBar-tab { min-width: max-content !important; }
+.potadlab .lm-TabBar-tab { flex: 0 1 auto !important; min-width: max-content !important; }
 .potadlab-error { color: var(--jp-error-color1, #c00); font-weight: 600; }
 .potadlab-log { height: 124px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: 11px; line-height: 1.35; border: 1px solid var(--jp-border-color2, #ccc);
