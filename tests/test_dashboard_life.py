@@ -13,15 +13,19 @@ import numpy as np
 import pytest
 from ipywidgets.widgets.widget import _instances
 from loops import in_loop, until
-from made import pages_in_use
+from made import allocate, at, blocks_of, ops_of, pages_in_use, space_of
 
 from potadlab.bundled import dataset
 from potadlab.core.layout import Outcome, Verb
+from potadlab.core.raster import FREE, HOLE
 from potadlab.dashboard import Dashboard, panel, saved
 from potadlab.dashboard.comparing import SHOWN_MAX
 from potadlab.dashboard.keeping import seen_in
 from potadlab.dashboard.looking import LIVE
+from potadlab.dashboard.telling import CHOSEN
 from potadlab.kinds import KIND
+from potadlab.session import end_of_service
+from potadlab.traces import Trace
 from potadlab.units import MIB
 from potadlab.views import regions
 from potadlab.workloads import generate
@@ -536,6 +540,27 @@ def set_and_press(field, value, button):
     button.click()
 
 
+def test_a_bookmark_stays_before_what_is_added_at_its_moment_and_goes_on_after_it(board):
+    for index in (5, 6):
+        board.go(index)
+        board.moments.bookmark()
+    board.go(5)
+    board.choose("potad", 7)
+    board.fail()
+    assert board.moments.bookmarks == [5, 7]
+    board.undo()
+    assert board.moments.bookmarks == [5, 6]
+
+
+def test_the_chosen_block_is_outlined_on_its_own_map_and_only_a_dot_on_others(board):
+    board.choose("potad", 7)
+    canvas = board.stage.canvas
+    assert canvas.shapes["potad"].data["colour"] == [CHOSEN]
+    assert canvas.shapes["buddy"].data["colour"] == []
+    marks = [canvas.marks[name].data["marker"] for name in NAMES]
+    assert marks == [["circle"], ["circle_dot"]]
+
+
 def test_a_picture_too_large_says_so(board, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("potadlab.dashboard.keeping.PICTURE_BYTES_MAX", 1024)
@@ -552,3 +577,49 @@ def test_an_allocator_that_joins_again_has_one_box(board):
         board.open(pages_in_use())
     boxes = [box.description for box in board.controls._maps.children[1:]]
     assert boxes == ["potad", "buddy", "potad:caches=off"]
+
+
+# ---- painted -----------------------------------------------------------------------------------
+
+
+def test_each_map_is_of_its_own_allocator_and_the_marker_of_the_last_op_done(small):
+    board = make(small)
+    board.go(500)
+    frame = board.stage.painter.paint(*board._moment())
+    session, window = board.session, board.window
+    wanted = [
+        regions.columns(
+            session.blocks(name, 500), session.in_service(name, 500), end_of_service(session),
+            session.space.granule_bytes, window,
+        )["image"][0].tobytes()
+        for name in NAMES
+    ]  # fmt: skip
+    assert frame.buffers == wanted
+    assert wanted[0] != wanted[1]
+    assert frame.message["parts"][-1]["value"] == session.ops["time_ns"][499] / 1e9
+    board.close()
+
+
+def test_memory_that_is_added_is_painted_and_owners_are_ranked_by_what_they_ask_for():
+    ops = ops_of(
+        allocate(0, 0, owner=0, time_ns=1),
+        allocate(1, 2, owner=1, time_ns=2),
+        allocate(2, 0, owner=0, time_ns=3),
+        at(Verb.ADD_MEMORY, 64, 64),
+    )
+    ops["time_ns"][3] = 4
+    space = space_of([(0, 64)], (0, 128))
+    trace = Trace(
+        "made", None, {}, ops, 3, ["few", "much"], 4, 4096, "", space, blocks_of(), 0, 0
+    )  # fmt: skip
+    board = make(trace, ["potad"])
+    painter = board.stage.painter
+    assert painter.shades.names == ["much", "few"]
+    images = [
+        regions.image_of(painter.paint(index, board.window, "size").buffers[0], board.window.pixels)
+        for index in (3, 4, 3)
+    ]
+    places = [regions.place(board.window, granule) for granule in (100, 127)]
+    found = [[image[int(y), int(x)] for x, y in places] for image in images]
+    assert found == [[HOLE, HOLE], [FREE, FREE], [HOLE, HOLE]]
+    board.close()
