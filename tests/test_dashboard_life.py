@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import html
 import json
 import re
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import ipywidgets
 import numpy as np
@@ -16,18 +18,19 @@ from loops import in_loop, until
 from made import allocate, at, blocks_of, ops_of, pages_in_use, space_of
 
 from potadlab.bundled import dataset
+from potadlab.clock import SECONDS
 from potadlab.core.layout import Outcome, Verb
 from potadlab.core.raster import FREE, HOLE
-from potadlab.dashboard import Dashboard, panel, saved
+from potadlab.dashboard import Dashboard, failing, panel, saved, words
 from potadlab.dashboard.comparing import SHOWN_MAX
 from potadlab.dashboard.keeping import seen_in
 from potadlab.dashboard.looking import LIVE
 from potadlab.dashboard.telling import CHOSEN
 from potadlab.kinds import KIND
-from potadlab.session import end_of_service
+from potadlab.session import Told, end_of_service
 from potadlab.traces import Trace
 from potadlab.units import MIB
-from potadlab.views import regions
+from potadlab.views import failures, orders, regions
 from potadlab.workloads import generate
 
 NAMES = ["potad", "buddy"]
@@ -612,6 +615,10 @@ def test_memory_that_is_added_is_painted_and_owners_are_ranked_by_what_they_ask_
     trace = Trace(
         "made", None, {}, ops, 3, ["few", "much"], 4, 4096, "", space, blocks_of(), 0, 0
     )  # fmt: skip
+    board = make(replace(trace, ops=ops[:3]), ["potad"])
+    memmap = board.measured[0]
+    assert memmap.bytes_per_block * memmap.blocks == 64 * 64, "what is not in service has no page"
+    board.close()
     board = make(trace, ["potad"])
     painter = board.stage.painter
     assert painter.shades.names == ["much", "few"]
@@ -623,3 +630,69 @@ def test_memory_that_is_added_is_painted_and_owners_are_ranked_by_what_they_ask_
     found = [[image[int(y), int(x)] for x, y in places] for image in images]
     assert found == [[HOLE, HOLE], [FREE, FREE], [HOLE, HOLE]]
     board.close()
+
+
+# ---- text, never markup; and of the right allocator ----
+
+HOSTILE = "\"><img src=x onerror='alert(1)'>"
+
+
+def test_legends_and_titles_of_rows_are_text():
+    assert "<img" not in words.keys(HOSTILE, [("#ffffff", HOSTILE)])
+    told = Told("potad", Outcome.POISONED_LIVE, HOSTILE, "slab", HOSTILE, 1, 0, 4096)
+    table = failing._table(failures.columns([(3, 0.5, [told])]), 0, SECONDS)
+    assert "<img" not in table
+    assert f'title="{html.escape(HOSTILE)}"' in table
+    assert "<img" not in failing._panes((3, 0.5, [told]), SECONDS)
+
+
+def test_what_is_in_the_way_of_a_claim_is_of_the_allocator_that_was_asked(board):
+    claiming = board.claiming
+    front(board, claiming)
+    claiming.area.value, claiming.size.value = 2 * MIB, MIB
+    claiming.search()
+    number, cma = next(
+        (number, answer) for number, answer in enumerate(claiming.asked.answers) if answer.area
+    )
+    claiming.way.value = number, 0
+    start = cma.tries[0].start_bytes // 4096
+    claiming.asked.before[cma.allocator] = blocks_of((start + 3, 0, 1, 0, 0))
+    claiming.asked.before["potad"] = blocks_of((start + 5, 0, 1, 0, 0))
+    assert claiming._in_the_way()["granule"].tolist() == [start + 3]
+
+
+def test_free_memory_over_time_is_that_of_each_allocator(small):
+    board = make(small)
+    canvas, unit = board.stage.canvas, orders.unit_for(board.session.space.bytes)
+    wanted = []
+    for name in NAMES:
+        census = board.session.runs[name].census
+        columns = orders.columns(census.time_ns, census.free_blocks, 4096, unit)
+        drawn = canvas.orders[name].renderers[0].data_source.data
+        assert all(list(drawn[part]) == list(values) for part, values in columns.items())
+        wanted.append(columns)
+    assert any(list(wanted[0][part]) != list(wanted[1][part]) for part in wanted[0])
+    board.close()
+
+
+def test_what_is_told_of_a_chosen_block_is_of_its_allocator(small):
+    board = make(small)
+    board.go(500)
+    potad, buddy = (board.session.runs[name].live(500)["granule"].tolist() for name in NAMES)
+    only = min(set(buddy) - set(potad))
+    board.choose("buddy", only)
+    assert f"buddy, at {only * 4096:#x}, after op 500:" in board.controls.block.value
+    assert "owner:" in board.controls.block.value
+    board.choose("potad", only)
+    wanted = board.describe("potad", only)
+    assert html.escape(wanted[0]) in board.controls.block.value
+    assert board.describe("buddy", only) != wanted
+    board.close()
+
+
+def test_times_are_of_the_ops_that_were_timed(board):
+    board.comparing.measure.click()
+    assert board.comparing.rounds
+    board.choose("potad", 7)
+    board.fail()
+    assert board.comparing.rounds == {}

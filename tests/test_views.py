@@ -411,6 +411,10 @@ def test_notable_ops_are_found_and_many_in_one_bin_are_one_mark():
 # ---- over time ----
 
 
+def test_the_moment_is_told_in_seconds():
+    assert timeline.columns(1_500_000_000)["time_s"].tolist() == [1.5]
+
+
 def test_orders_count_gib_by_class():
     free = np.zeros((2, 64), np.int64)
     free[0, 0], free[0, 9], free[1, 18] = 3, 2, 5
