@@ -26,6 +26,7 @@ from potadlab.dashboard.comparing import SHOWN_MAX
 from potadlab.dashboard.keeping import seen_in
 from potadlab.dashboard.looking import LIVE
 from potadlab.dashboard.telling import CHOSEN
+from potadlab.dashboard.uploading import Upload
 from potadlab.kinds import KIND
 from potadlab.session import Told, end_of_service
 from potadlab.traces import Trace
@@ -221,6 +222,53 @@ def test_a_zoom_while_a_picture_is_painted_and_one_in_flight_changes_both():
         await until(lambda: stage.flow.waiting)
         painted = stage.painter.paint(*board._moment()).buffers
         assert stage.flow.waiting.buffers == painted
+        board.close()
+        return True
+
+    in_loop(run)
+
+
+def test_a_zoom_while_a_picture_is_painted_changes_what_comes_of_it():
+    async def run():
+        board = Dashboard(pages_in_use(), NAMES)
+        await until(lambda: board.session and not board.busy)
+        stage, on = board.stage, threading.Event()
+        stage.still = True
+        stage.ready(stage.canvas.targets, 0)
+        paint = stage.painter.paint
+        stage.painter.paint = lambda *moment: (on.wait(20), paint(*moment))[1]
+        before = board.window
+        wanted = paint(*board._moment()).buffers
+        stage.want()
+        stage.still = False
+        await until(lambda: stage._painting)
+        board.zoom(1, 0)
+        stage.still = True  # nothing is painted after it
+        on.set()
+        await until(lambda: not stage._painting)
+        frame = stage.flow.waiting or stage.flow.in_flight
+        assert frame.buffers == [regions.stretched(one, before, board.window) for one in wanted]
+        board.close()
+        return True
+
+    in_loop(run)
+
+
+@pytest.mark.parametrize("tab", ["looking", "counting"])
+def test_what_was_asked_aside_of_another_trace_is_not_shown(tab):
+    async def run():
+        board = Dashboard(pages_in_use(), NAMES)
+        await until(lambda: board.session and not board.busy)
+        on, shown = threading.Event(), []
+        latest = getattr(board, tab)._latest
+        latest.ask(lambda: on.wait(20), shown.append)
+        await until(lambda: latest._begun)
+        board.open(pages_in_use())
+        await until(lambda: not board.busy)
+        assert not latest.running
+        on.set()
+        await asyncio.sleep(0.05)
+        assert shown == []
         board.close()
         return True
 
@@ -562,6 +610,24 @@ def test_the_chosen_block_is_outlined_on_its_own_map_and_only_a_dot_on_others(bo
     assert canvas.shapes["buddy"].data["colour"] == []
     marks = [canvas.marks[name].data["marker"] for name in NAMES]
     assert marks == [["circle"], ["circle_dot"]]
+
+
+def test_a_piece_that_nobody_asked_for_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked, done = [], []
+    upload = Upload(asked.append, done.append)
+
+    def give(offset, content):
+        upload.piece({"name": "a.parquet", "size": 12, "offset": offset, "buffers": [content]})
+
+    give(0, b"PAR1")
+    give(8, b"last")
+    assert asked == [4]
+    give(4, b"midd")
+    give(4, b"midd")
+    give(8, b"last")
+    assert (asked, len(done)) == ([4, 8], 1)
+    assert done[0].read_bytes() == b"PAR1middlast"
 
 
 def test_a_picture_too_large_says_so(board, monkeypatch, tmp_path):
