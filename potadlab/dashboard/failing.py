@@ -134,6 +134,8 @@ class Failing:
             said = words.short(self.address.value, 40) or "nothing"
             raise BadSize(f"address {said}: write one below {words.address(end * unit)}")
         name = board.selected[0] if board.selected else board._live().names[0]
+        if board.window and not board.window.first <= sought.low < board.window.end:
+            board._show_place(sought.low, 1)
         if board.selected != (name, sought.low):
             board.choose(name, sought.low)
         board.fail()

@@ -395,7 +395,9 @@ class Dashboard(Panel):
         ):
             return  # the page answers a value that we set with one rounded to a step
         self._moved_s, self._set_s = time.monotonic(), math.inf
-        self.go(self.session.index_at(int(change["new"] * 1e9)))
+        at_end = change["new"] > slider.max - slider.step / 2  # steps are not exact
+        index = self.session.index_at(round(change["new"] * 1e9))
+        self.go(self.session.length if at_end else index)
 
     def _set_slider(self, seconds: float) -> None:
         slider, self._quiet = self.controls.time, True

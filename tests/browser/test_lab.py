@@ -1,7 +1,7 @@
 """The dashboard in the real JupyterLab: what a person does first, and what the page then shows."""
 
 import pytest
-from pages import Page, keep
+from pages import Page, keep, picture
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +145,11 @@ def test_playing_goes_on_with_what_was_added(page):
     page.press("Pause")
     page.until("not dashboard.playing and dashboard.stage.settled")
     assert "potad, at 0x" in block
+    page.tab("Compare")
+    page.says("largest free block now")
+    page.until("dashboard.stage.settled")
+    picture(page, "dashboard")
+    page.tab("Here")
     assert "diamond" in page.python("dashboard.stage.canvas.marks['potad'].data['marker']")
 
 
