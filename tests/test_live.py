@@ -282,6 +282,10 @@ def test_the_widget_shows_what_happens(shown):
     assert panel.describe(64)[0] == "page 0x40 at 0x40000: anon"
     assert panel.describe(3)[0].endswith("out of service")
     assert panel.describe(PAGES) == ["beyond the memory"]
+    now, asked = np.zeros((2, 256), np.int64)
+    now[KIND["anon"]], asked[KIND["anon"]] = 2, 3
+    panel._say_kinds(now, asked)
+    assert "<td>anon</td><td>8 KiB</td><td>12 KiB</td>" in panel.kinds.value
     frame = panel.stage.painter.paint(panel.window)
     image = regions.image_of(frame.buffers[0], regions.SMALL)
     table = categories()

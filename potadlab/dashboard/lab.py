@@ -395,7 +395,9 @@ class Dashboard(Panel):
         ):
             return  # the page answers a value that we set with one rounded to a step
         self._moved_s, self._set_s = time.monotonic(), math.inf
-        self.go(self.session.index_at(int(change["new"] * 1e9)))
+        at_end = change["new"] > slider.max - slider.step / 2  # steps are not exact
+        index = self.session.index_at(round(change["new"] * 1e9))
+        self.go(self.session.length if at_end else index)
 
     def _set_slider(self, seconds: float) -> None:
         slider, self._quiet = self.controls.time, True
@@ -407,8 +409,10 @@ class Dashboard(Panel):
         seconds = max(self._live().time_ns(self._live().length) / 1e9, 1e-6)
         self._set_slider(0)
         self._quiet = True
-        self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
-        self.controls.tell_clock(self._live().clock)
+        clock, step = self._live().clock, seconds / SLIDER_STEPS
+        self.controls.time.max = seconds
+        self.controls.time.step = step if clock.timed else math.ceil(step)  # whole ops
+        self.controls.tell_clock(clock)
         self._quiet = False
 
     def _hear_link(self, message: dict[str, Any]) -> None:

@@ -133,7 +133,7 @@ def many(count: int, what: str) -> str:
 
 STYLE = """<style>
 .potadlab { color: var(--jp-ui-font-color1, #222); }
-.potadlab .widget-html-content { line-height: 1.35; font-size: 12px; }
+.potadlab .widget-html-content { line-height: 1.35; font-size: 12px; min-width: 0; }
 .potadlab .widget-label { font-size: 12px; }
 .potadlab-keys { display: inline-block; margin-right: 18px; line-height: 17px; }
 .potadlab-keys b, .potadlab-key { margin-right: 9px; }
@@ -161,5 +161,7 @@ STYLE = """<style>
 .potadlab-pane { flex: 1 1 340px; border: 1px solid var(--jp-border-color2, #ccc);
   padding: 2px 6px; white-space: pre-wrap; overflow-wrap: anywhere; }
 .potadlab-told { max-height: 230px; overflow: auto; }
+.potadlab-told td { vertical-align: top; }
+.potadlab-told td:nth-last-child(5) { overflow-wrap: anywhere; min-width: 130px; }
 .potadlab-status { font-variant-numeric: tabular-nums; }
 </style>"""
