@@ -409,8 +409,10 @@ class Dashboard(Panel):
         seconds = max(self._live().time_ns(self._live().length) / 1e9, 1e-6)
         self._set_slider(0)
         self._quiet = True
-        self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
-        self.controls.tell_clock(self._live().clock)
+        clock, step = self._live().clock, seconds / SLIDER_STEPS
+        self.controls.time.max = seconds
+        self.controls.time.step = step if clock.timed else math.ceil(step)  # whole ops
+        self.controls.tell_clock(clock)
         self._quiet = False
 
     def _hear_link(self, message: dict[str, Any]) -> None:
