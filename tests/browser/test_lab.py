@@ -105,6 +105,9 @@ def test_the_wheel_zooms_every_map_alike_and_back(page):
         " for p in dashboard.stage.canvas.maps.values()]"
     )
     assert starts[0] == starts[1]
+    wide = page.python("dashboard.window.granules_per_cell")
+    page.page.mouse.wheel(0, -300)  # three notches, as a busy page hears of them
+    page.until(f"dashboard.window.granules_per_cell * 8 == {wide}")
     page.page.locator(".potadlab button[title='show all memory']").click()
     page.until("dashboard.window.first == 0 and dashboard.window.granules_per_cell >= 64")
 
