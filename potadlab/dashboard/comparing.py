@@ -49,10 +49,10 @@ class Comparing:
                 ),
                 widgets.HBox(
                     [
-                        widgets.VBox([self.table], layout=widgets.Layout(flex="1 1 45%")),
-                        widgets.VBox([self.paste], layout=widgets.Layout(flex="1 1 50%")),
+                        widgets.VBox([self.table], layout=widgets.Layout(flex="45 1 400px")),
+                        widgets.VBox([self.paste], layout=widgets.Layout(flex="50 1 400px")),
                     ],
-                    layout=widgets.Layout(width="100%"),
+                    layout=widgets.Layout(width="100%", flex_flow="row wrap"),
                 ),
             ]
         )  # fmt: skip

@@ -125,7 +125,8 @@ class Controls:
         file = (self.trace, self.path, self.open)
         top = row(*file, self._maps, *told, flex_flow="row wrap")
         look = row(self.colouring, self.lie, self.worst, *finding, zoom, flex_flow="row wrap")
-        transport = row(self.back, self.play, self.forward, self.time, self.now, self.speed)
+        steps = (self.back, self.play, self.forward)
+        transport = row(*steps, self.time, self.now, self.speed, flex_flow="row wrap")
         root = widgets.VBox(
             [
                 widgets.HTML(words.STYLE, layout=widgets.Layout(display="none")),
