@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-python test-checked lint clean browser
+.PHONY: help lab test test-python test-checked pictures lint clean browser
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,6 +20,10 @@ test-python: $(VENV)/.test ## the core's tests without compilation (for the debu
 
 test-checked: $(VENV)/.test ## the core's tests, compiled with bounds checks
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -m core
+
+pictures: $(VENV)/.test browser ## README's pictures anew, from the tests in the browser
+	POTADLAB_PICTURES=pictures $(BIN)/python -m pytest tests/browser/test_lab.py \
+	  tests/browser/test_failures_and_claims.py tests/browser/test_costs.py
 
 lint: $(VENV)/.test ## style, layout, types, who may import whom
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@
 
 # %% [markdown]
 # # On stage
-# Two things to click through before others. First a claim: 1 GiB is full of page cache, but for
+# Three things to click through before others. First a claim: 1 GiB is full of page cache, but for
 # 8 MiB in a row that begin at an odd MiB, and single holes.
 
 # %%
@@ -46,3 +46,12 @@ stage
 # %%
 stage.failing.address.value = f"{buffer.start + 100:#x}"
 print(f"{buffer.size} bytes of {buffer.kind} at {buffer.start:#x}, of {buffer.owner}")
+
+# %% [markdown]
+# Last, why grouping matters: memory in use for long, and a slider for the share of it that kernel
+# objects hold which cannot be moved. Move it, and see how many huge pages each policy still gets.
+# [Notebook 08](08_unmovable.ipynb) says how to read it.
+
+# %%
+unmovable = pl.lab.Unmovable()
+unmovable

@@ -31,6 +31,7 @@ ALLOCATORS = (
     "llfree",
     "llfree:groups=migratetype",
 )
+_GOT = {"success": ("at_once", "compacted"), "at_once": ("at_once",)}  # counts of what was got
 LAST = 5  # turnovers at the end, over which is summed up
 HUGE_BYTES = 2 * MIB
 _KINDS = ("file", "anon", "anon", "ptdesc", "slab", "slab")  # of the sites of core/ageing_ram.py
@@ -118,6 +119,14 @@ class Aged:
         """f8[seed]: share of huge pages got over the last turnovers; names: of counts."""
         return _share(np.sum([self.last(name) for name in names], axis=0), self.last("tried"))
 
+    def lately(self, figure: str) -> np.ndarray:
+        """f8[seed]: one of the figures above, over the last turnovers."""
+        if figure in _GOT:
+            return self.last_success(*_GOT[figure])
+        if figure in ("migrated", "reclaimed"):
+            return self.last(figure)
+        return np.asarray(getattr(self, figure)[:, -LAST:].mean(axis=1))
+
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     shares = np.full(np.shape(whole), np.nan)
@@ -147,6 +156,7 @@ def age_ram(
 ) -> Ageing:
     """Age `space`, all of it free at first, in each allocator of `specs`, once for each seed.
 
+    progress is told before each seed's run is waited for; what it raises ends the work there.
     Raises BadSize for memory or shares that cannot be, UnknownName for an allocator that is not
     there or has its own record only.
     """
@@ -156,8 +166,7 @@ def age_ram(
     low, high = watermarks(space.granules, space.granule_bytes)
     settings = _settings(space, load, low, high)
     for spec in specs:
-        if runs.chosen(spec).allocator.needs_record:
-            raise UnknownName(f"allocator {spec!r} has its own record only: a load cannot ask it")
+        check(spec)
     tell = progress or (lambda share, what: None)
     jobs = [(spec, seed) for spec in dict.fromkeys(specs) for seed in chosen]
     made: dict[str, list[np.ndarray]] = {spec: [] for spec in specs}
@@ -166,13 +175,23 @@ def age_ram(
             pool.submit(_aged, space, load, settings | {"seed": seed}, spec, turnovers)
             for spec, seed in jobs
         ]
-        for done, ((spec, seed), job) in enumerate(zip(jobs, waiting, strict=True)):
-            tell(done / len(jobs), f"ageing in {spec}, seed {seed}")
-            made[spec].append(job.result())
+        try:
+            for done, ((spec, seed), job) in enumerate(zip(jobs, waiting, strict=True)):
+                tell(done / len(jobs), f"ageing in {spec}, seed {seed}")
+                made[spec].append(job.result())
+        except Exception:  # nobody waits for the others
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     tell(1.0, "aged")
     ages = np.arange(turnovers + 1, dtype=float)
     found = tuple(Aged(spec, np.array(samples)) for spec, samples in made.items())
     return Ageing(space, load, chosen, ages, (low, high), found)
+
+
+def check(spec: str) -> None:
+    """UnknownName unless a load can ask this allocator."""
+    if runs.chosen(spec).allocator.needs_record:
+        raise UnknownName(f"allocator {spec!r} has its own record only: a load cannot ask it")
 
 
 def watermarks(granules: int, granule_bytes: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .clock import Clock, counted
 from .core.allocators import ALLOCATORS, usual
 from .core.fold import holds
 from .core.layout import NONE, OP, Flag, Outcome, Verb
@@ -138,6 +139,7 @@ class Session:
         self._replay(trace.ops, trace.handles)
 
     def _replay(self, ops: np.ndarray, handles: int) -> None:
+        ops = ops if self.clock.timed else counted(ops)
         case = Case(self.space, ops, self.start, handles)
         runs = {}
         for done, name in enumerate(self.names):
@@ -176,6 +178,11 @@ class Session:
     def length(self) -> int:
         """How many ops there are."""
         return len(self.ops)
+
+    @property
+    def clock(self) -> Clock:
+        """How moments are named; OPS: `time_ns` counts ops, each OP_NS long."""
+        return self.trace.clock
 
     def time_ns(self, index: int) -> int:
         """When op `index` is asked, since the start of the recording; for the end, the last."""

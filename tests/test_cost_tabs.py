@@ -20,6 +20,7 @@ from potadlab.metrics import latency, lines
 from potadlab.metrics.descriptors import start_bits_bytes
 from potadlab.runs import Case, Touching, count_lines, lines_over_time, touched_by
 from potadlab.traces import Trace
+from potadlab.units import format_size
 from potadlab.views import whatif
 
 compiled = pytest.mark.skipif(not AVAILABLE, reason="lines are counted in compiled kernels only")
@@ -70,6 +71,8 @@ def test_bars_and_sums_follow_moment_and_sliders(board):
     start = start_bits_bytes(board.session.space.granules) / (1 << 20)
     assert tab.over_time.data[whatif.START_BITS][0] == pytest.approx(start)
     assert f"{len(board.session.runs['potad'].live(board.index)):,} blocks" in tab.told.value
+    total = bytes_now(board) + start_bits_bytes(board.session.space.granules)
+    assert f"{format_size(total)} with" in tab.told.value
 
 
 # ---- lookups ----------------------------------------------------------------------------------
@@ -270,6 +273,8 @@ def test_every_op_is_counted_and_the_dearest_is_found(board):
     assert f"{max(most.values()):,} lines in {max(most, key=most.get)}" in (
         board.controls.message.value
     )
+    dearest = tab.counted[max(most, key=most.get)][1]["lines"][board.index - 1]
+    assert dearest == max(most.values())
     board.session.names.append("recorded")
     assert tab._names() == ["potad", "buddy"]
     board.session.names.pop()

@@ -461,6 +461,7 @@ def test_a_range_is_typed_or_dragged_and_told_for_every_map(dashboard):
 @pytest.mark.parametrize("colouring", theme.ALL_COLOURINGS)
 def test_every_colouring_paints_and_has_its_legend(dashboard, colouring):
     dashboard.go(dashboard.session.length // 2)
+    dashboard.show_whole()
     dashboard.controls.colouring.value = colouring
     index, window, by, worst = dashboard._moment()
     for hilbert in (False, True):

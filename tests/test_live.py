@@ -3,6 +3,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +15,9 @@ import potadlab as pl
 from potadlab.core.layout import NONE
 from potadlab.core.text import LINE
 from potadlab.dashboard.live import Live, Memory, categories
-from potadlab.errors import CannotRecord, PotadError
+from potadlab.errors import BadTrace, CannotRecord, PotadError
 from potadlab.kinds import KIND
-from potadlab.traces import parquet
+from potadlab.traces import Snapshot, parquet
 from potadlab.traces.importing.gfp import flags_of
 from potadlab.traces.recording import machine, watch
 from potadlab.traces.recording.watch import FREE, OUT, Watch
@@ -281,6 +282,10 @@ def test_the_widget_shows_what_happens(shown):
     assert panel.describe(64)[0] == "page 0x40 at 0x40000: anon"
     assert panel.describe(3)[0].endswith("out of service")
     assert panel.describe(PAGES) == ["beyond the memory"]
+    now, asked = np.zeros((2, 256), np.int64)
+    now[KIND["anon"]], asked[KIND["anon"]] = 2, 3
+    panel._say_kinds(now, asked)
+    assert "<td>anon</td><td>8 KiB</td><td>12 KiB</td>" in panel.kinds.value
     frame = panel.stage.painter.paint(panel.window)
     image = regions.image_of(frame.buffers[0], regions.SMALL)
     table = categories()
@@ -354,3 +359,10 @@ def test_a_snapshot_is_shown(tmp_path):
     panel.close()
     with pytest.raises(PotadError, match="no such file"):
         Memory(tmp_path / "nonesuch.parquet")
+
+
+def test_a_snapshot_beyond_what_a_map_shows_is_one_line():
+    far = np.array([1 << 36])
+    snapshot = Snapshot(Path("far.parquet"), {}, far, far + 1, np.array([3], np.uint8))
+    with pytest.raises(BadTrace, match=r"far.parquet: ends at page 0x1000000001"):
+        Memory(snapshot)

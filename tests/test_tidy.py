@@ -192,3 +192,15 @@ def test_notebooks_are_paired(path):
         for side in (path, pair)
     ]
     assert sides[0] == sides[1], f"{path.name} and {pair.name} differ: jupytext --sync"
+
+
+def test_readme_shows_pictures_that_tests_take():
+    shown = set(re.findall(r"\(pictures/(\w+)\.png\)", (ROOT / "README.md").read_text()))
+    taking = "".join(path.read_text() for path in (ROOT / "tests" / "browser").glob("test_*.py"))
+    assert shown == set(re.findall(r'picture\(page, "(\w+)"', taking))
+    assert shown == {path.stem for path in (ROOT / "pictures").iterdir()}, "make pictures"
+    for name in shown:
+        content = (ROOT / "pictures" / f"{name}.png").read_bytes()
+        assert len(content) < 300_000, f"{name} is large"
+        wide, high = (int.from_bytes(content[at : at + 4]) for at in (16, 20))
+        assert (content[:4], wide, high) == (b"\x89PNG", 1280, 720), name

@@ -504,7 +504,7 @@ def test_without_snapshot_and_zones_the_space_ends_at_a_gib(tmp_path):
     trace = Trace.read(write_trace(tmp_path / "t.parquet", [(1, 0x40000, 3), (0, 5, 0)]))
     assert trace.space.in_service == ((0, 0x80000),)
     assert trace.counts["live_at_start"] == 1
-    assert trace.info()["duration_s"] == 1e-9
+    assert trace.info()["duration_s"] is None, "two events within a ns are not timed"
 
 
 def test_markers_are_skipped_and_failed_allocs_kept(tmp_path):

@@ -202,6 +202,10 @@ def test_zoomed_in_neighbours_are_parted_by_lines():
     anon = theme.FIRST_KIND + KIND["anon"]
     row = image[4, :33].tolist()
     assert row == [theme.EDGE, *[anon] * 15, theme.EDGE, *[anon] * 15, FREE]
+    live = blocks((0, 5, "anon"), (32, 5, "anon"))  # a row each
+    image = regions.columns(live, EVERYTHING, 1 << 20, PAGE, window, theme.BY_KIND)["image"][0]
+    down = image[:17, 4].tolist()
+    assert down == [theme.EDGE, *[anon] * 7, theme.EDGE, *[anon] * 7, FREE]
 
 
 def test_outlines_follow_rows():
@@ -210,6 +214,8 @@ def test_outlines_follow_rows():
     xs, ys = regions.outline(window, 250, 12)
     assert (xs[:2], max(ys)) == ([250, 256], 2)
     assert regions.outline(window, 60_000, 8) == ([], [])
+    wide = Window(0, 4, 256, 200, pixels=PIXELS)  # a cell that is held in part is outlined, too
+    assert regions.outline(wide, 0, 5) == regions.outline(wide, 3, 5) == regions.outline(wide, 0, 8)
 
 
 # ---- along a Hilbert curve ----
@@ -338,6 +344,9 @@ def test_a_map_of_differences_says_who_has_what():
     assert (found[7], found[8], found[13]) == (FREE, HOLE, OUTSIDE)
     swapped = difference.columns(other, one, ranges, 100, window)["image"][0][0, :6].tolist()
     assert swapped == [2 * both - index for index in found[:6]]
+    means = dict(theme.legend_difference("one", "other"))
+    said = [means[theme.palette(light=True)[index]] for index in found[:6]]
+    assert said == ["one only", "both", "more in one", "one only", "other only", "more in other"]
 
 
 def test_labels_are_sizes_where_exact_and_addresses_elsewhere():
@@ -364,6 +373,9 @@ def test_the_strip_counts_allocations_by_kind_and_bin():
     assert list(found) == ["time_s", "slab", "anon"]  # the most stands last, on top
     assert (found["anon"][0], found["anon"][-1], found["anon"].sum()) == (1, 1, 2)
     assert found["slab"].nonzero()[0].tolist() == [0]
+    at_an_edge = ops_of(allocate(0, time_ns=3 * 10**9))
+    found = strip.columns(at_an_edge, seconds=float(strip.BINS))
+    assert next(counts for name, counts in found.items() if name != "time_s").nonzero()[0] == [3]
     assert strip.columns(ops[:0], seconds=1.0).keys() == {"time_s"}
 
 
@@ -397,6 +409,10 @@ def test_notable_ops_are_found_and_many_in_one_bin_are_one_mark():
 
 
 # ---- over time ----
+
+
+def test_the_moment_is_told_in_seconds():
+    assert timeline.columns(1_500_000_000)["time_s"].tolist() == [1.5]
 
 
 def test_orders_count_gib_by_class():

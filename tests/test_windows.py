@@ -88,7 +88,7 @@ class Surveyed:
     allocator, may_move = "cma:area=64MiB", True
     size_bytes = np.array([1 << 20, 2 << 20, 4 << 20])
     done = np.array([[True, True], [True, False], [False, False]])
-    moved_bytes = np.array([[0, 1 << 20], [3 << 20, 0], [0, 0]])
+    moved_bytes = np.array([[0, 1 << 20], [3 << 20, 5 << 20], [0, 9 << 20]])  # some in vain
     in_vain = np.array([[0, 4], [2, 9], [7, 7]])
 
 

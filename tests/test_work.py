@@ -114,6 +114,24 @@ def no_loop():
     raise RuntimeError("no running event loop")
 
 
+def test_work_asked_from_another_thread_wakes_a_loop_that_sleeps():
+    """JupyterLab's controls are answered in a subshell's thread."""
+    told, slept = Told(), []
+
+    async def act():
+        worker, done = told.worker(), asyncio.Event()
+        ask = threading.Timer(0.05, worker.do, ("asked", lambda: 1, lambda _one: done.set()))
+        ask.start()
+        await asyncio.wait_for(done.wait(), 10)  # nothing else would wake the loop before
+        slept.append(told.busy)
+        worker.close()
+        return True
+
+    in_loop(act)
+    assert slept == [[True, False]]
+    assert told.errors == []
+
+
 def test_what_work_that_is_left_still_says_is_not_told():
     told, go, said = Told(), threading.Event(), []
 
@@ -219,6 +237,27 @@ def test_nothing_comes_of_what_is_dropped_even_if_it_has_begun():
     before = threading.enumerate()
     in_loop(act)
     assert told.done == ["after"]
+
+
+def test_repeat_that_is_stopped_and_begun_again_asks_once_at_a_time(monkeypatch):
+    told, asked = Told(), []
+    monkeypatch.setattr(asking, "REPEAT_S", 0.1)
+    monkeypatch.setattr(asking.Asks, "ask_allocate", lambda self: asked.append(self))
+
+    async def act():
+        asks = asking.Asks(lambda: None, told.worker(), told.errors.append)
+        for _ in range(5):
+            asks.toggle()
+        await asyncio.sleep(0.02)
+        assert asks.repeating
+        first = len(asked)
+        await until(lambda: len(asked) > first)
+        await asyncio.sleep(0.02)
+        assert len(asked) == first + 1
+        asks.close()
+        return True
+
+    in_loop(act)
 
 
 def test_what_was_asked_at_a_moment_is_not_shown_at_another(monkeypatch):

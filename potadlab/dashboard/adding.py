@@ -77,13 +77,14 @@ class Adding:
         board = self._board
         if not board._live().added:
             return board.say("nothing to undo: this is the untouched run", error=True)
-        time_ns = board._time_ns()
 
         def then(_done: bool) -> None:
             what, ops = self._undone.pop()
+            index = board.index
             for at in reversed(ops):
                 board.moments.shifted(at, -1)
-            board._replayed_anew(board._live().index_at(time_ns))
+                index -= at < index
+            board._replayed_anew(index)
             board._note([f"undone: {what}"])
 
         board.change("undoing, replaying without it", Session.undo, then)
@@ -94,8 +95,9 @@ class Adding:
         self._undone.append((what, ops))
         for at in ops:
             board.moments.shifted(at, 1)
-        seconds = board._live().time_ns(max(index - 1, 0)) / 1e9
-        board._note([f"after op {index:,}, {seconds:.6f} s: {lines[0]}", *lines[1:]])
+        session = board._live()
+        when = session.clock.told(session.time_ns(max(index - 1, 0)), 6)
+        board._note([", ".join([f"after op {index:,}", *when]) + f": {lines[0]}", *lines[1:]])
         board._replayed_anew(index + 1)
         many = "an op was" if len(ops) == 1 else f"{len(ops):,} ops were"
         board.say(f"{many} added and all after replayed; Undo goes back")

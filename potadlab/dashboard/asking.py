@@ -118,7 +118,7 @@ class Asks:
         self._latest = Latest(worker, self._failed_here)
         self._tell_error = failed
         self._asked: tuple[tuple[Any, ...], Asked] | None = None  # of which case and moment
-        self.repeating = False
+        self.repeating, self._turn = False, 0
         self._make_widgets()
         style = widgets.HTML(touched.STYLE, layout=widgets.Layout(display="none"))
         asked = row(
@@ -270,16 +270,16 @@ class Asks:
         """Allocate once every second or so, until told to stop."""
         if self.repeating:
             return self.stop()
-        self.repeating = True
+        self.repeating, self._turn = True, self._turn + 1
         self.repeat.description, self.repeat.icon = "Stop", "stop"
-        self._worker.spawn(self._repeat())
+        self._worker.spawn(self._repeat(self._turn))
 
     def stop(self) -> None:
         self.repeating = False
         self.repeat.description, self.repeat.icon = "Repeat", "repeat"
 
-    async def _repeat(self) -> None:
-        while self.repeating:
+    async def _repeat(self, turn: int) -> None:
+        while self.repeating and turn == self._turn:  # else another has begun meanwhile
             self._act(self.ask_allocate)
             await asyncio.sleep(REPEAT_S)
 

@@ -201,6 +201,7 @@ class Size {
     [this.model, this.told, this.later] = [model, "", 0];
   }
   watch(root) {
+    this.leave(); // of the figures where they stood before
     this.observer = new ResizeObserver(() => {
       clearTimeout(this.later);
       this.later = setTimeout(() => this.tell(), RESIZE_REST_MS);
@@ -476,8 +477,10 @@ function render({ model, el }) {
   requestAnimationFrame(() => {
     const root = el.closest(".potadlab");
     if (!root) return;
+    const mine = window.potadlab?.[model.get("key")];
+    if (!mine) return; // closed meanwhile
     watchers.push(new Names(root));
-    const { keyboard, upload, size } = window.potadlab[model.get("key")];
+    const { keyboard, upload, size } = mine;
     keyboard.root = root;
     if (model.get("linked")) upload.over(root);
     const figures = root.querySelector(".potadlab-figures");

@@ -40,7 +40,7 @@ class Canvas(Maps):
         self.session = session
         self._seconds = seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
         # a source may serve several figures, so one marker moves in all of them
-        self.moment = timeline.source()
+        self.moment = timeline.source(clock=session.clock)
         self._free = _free(session, self.allocators)
         self.noted = strip.source(strip.marks(session.ops[:0], {}, seconds))
         self.strip = strip.draw(

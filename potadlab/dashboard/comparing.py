@@ -8,7 +8,7 @@ import ipywidgets as widgets
 from ..core.allocators import ALLOCATORS
 from ..report import compare, timing
 from ..report.compare import BETTER
-from .parts import button, choice, html, on_clicks, row, show_nothing
+from .parts import button, choice, html, on_clicks, row, show_nothing, spec_box
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -25,13 +25,7 @@ class Comparing:
     def __init__(self, board: "Dashboard") -> None:
         self._board = board
         self.rounds: compare.Rounds = {}
-        self.spec = widgets.Combobox(
-            placeholder="buddy:pcp=off",
-            options=list(ALLOCATORS),
-            description="Allocator",
-            style={"description_width": "initial"},
-            layout=widgets.Layout(width="270px", flex="0 0 auto"),
-        )
+        self.spec = spec_box(ALLOCATORS, "buddy:pcp=off")
         self.add = button("plus", "replay the trace in this allocator too", "Add", "70px")
         self.difference = choice([("none", None)], None, "Difference", "230px")
         self.measure = button(
@@ -55,10 +49,10 @@ class Comparing:
                 ),
                 widgets.HBox(
                     [
-                        widgets.VBox([self.table], layout=widgets.Layout(flex="1 1 45%")),
-                        widgets.VBox([self.paste], layout=widgets.Layout(flex="1 1 50%")),
+                        widgets.VBox([self.table], layout=widgets.Layout(flex="45 1 400px")),
+                        widgets.VBox([self.paste], layout=widgets.Layout(flex="50 1 400px")),
                     ],
-                    layout=widgets.Layout(width="100%"),
+                    layout=widgets.Layout(width="100%", flex_flow="row wrap"),
                 ),
             ]
         )  # fmt: skip

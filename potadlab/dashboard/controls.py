@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 import ipywidgets as widgets
 
+from ..clock import SECONDS, Clock
 from ..units import KIB, MIB
 from ..views import theme
 from . import words
-from .parts import box, button, choice, html, row, sized, tick
+from .parts import at_work, box, button, choice, html, row, sized, tick
 
 OWN_FILE = "a file of my own ..."
 SPEEDS = (0.01, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0)
@@ -53,11 +54,7 @@ class Controls:
         self.status.add_class("potadlab-status")
         self.message = html(flex="1 1 200px")
         self.message.add_class("potadlab-message")
-        self.cancel = button("stop", "stop this work; all stays as it was", "Cancel", "84px")
-        self.cancel.layout.display = "none"
-        self.progress = widgets.FloatProgress(
-            min=0, max=1, layout=widgets.Layout(width="120px", display="none")
-        )
+        self.progress, self.cancel = at_work()
         self.tabs = widgets.Tab(layout=widgets.Layout(width="100%", margin="2px 0"))
         self.figures = widgets.VBox(layout=widgets.Layout(width="100%"))
         self.figures.add_class("potadlab-figures")
@@ -82,9 +79,7 @@ class Controls:
         self.back = button("step-backward", "one op back")
         self.play = button("play", "play", "Play", "80px")
         self.forward = button("step-forward", "one op forward")
-        speeds = [(f"{speed:g} s per s", speed) for speed in SPEEDS]
-        speeds.append(("as fast as it can", FASTEST))
-        self.speed = choice(speeds, 1.0, "Speed", "160px")
+        self.speed = choice(_speeds(SECONDS), 1.0, "Speed", "160px")
         self.time = widgets.FloatSlider(
             min=0,
             max=1,
@@ -97,6 +92,13 @@ class Controls:
         self.now = html(flex="0 0 auto")
         self.now.layout.margin = "0 4px 0 8px"  # the slider's knob is wider than its track
         self.now.add_class("potadlab-status")
+
+    def tell_clock(self, clock: Clock) -> None:
+        """Moments are named so."""
+        kept = self.speed.value
+        self.speed.options = _speeds(clock)
+        self.speed.value = kept
+        self.time.description = "Time" if clock.timed else "Ops"
 
     def _by_hand(self) -> None:
         self.block = html(width="100%")
@@ -123,7 +125,8 @@ class Controls:
         file = (self.trace, self.path, self.open)
         top = row(*file, self._maps, *told, flex_flow="row wrap")
         look = row(self.colouring, self.lie, self.worst, *finding, zoom, flex_flow="row wrap")
-        transport = row(self.back, self.play, self.forward, self.time, self.now, self.speed)
+        steps = (self.back, self.play, self.forward)
+        transport = row(*steps, self.time, self.now, self.speed, flex_flow="row wrap")
         root = widgets.VBox(
             [
                 widgets.HTML(words.STYLE, layout=widgets.Layout(display="none")),
@@ -170,3 +173,9 @@ class Controls:
     def files(self) -> tuple[widgets.Widget, ...]:
         """All that opens a trace."""
         return self.trace, self.path, self.open
+
+
+def _speeds(clock: Clock) -> list[tuple[str, float]]:
+    """What play may do in a second."""
+    speeds = [(f"{speed:g} {clock.unit} per s", speed) for speed in SPEEDS]
+    return [*speeds, ("as fast as it can", FASTEST)]

@@ -237,7 +237,7 @@ class Counting:
         self._close_figures()
         shown = []
         for name, each in found.items():
-            marker = timeline.source(self._board._time_ns())
+            marker = timeline.source(self._board._time_ns(), session.clock)
             title = self._title(name)
             plot = lines_view.draw_over_time(title, each, seconds, high, marker)
             theme.dress(plot, self._board.light)

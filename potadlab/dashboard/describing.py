@@ -77,7 +77,7 @@ class Describing:
         self._census = session.runs[name].census
         ranges = session.in_service(name, session.length)
         self._served = int(np.diff(ranges, axis=1).sum())
-        self.marker = timeline.source()
+        self.marker = timeline.source(clock=session.clock)
         seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
         over, self.over_time = whatif.draw(self._columns(), seconds, self.marker)
         now, self.now = whatif.draw_bars(self._bars())

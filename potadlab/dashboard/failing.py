@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import numpy as np
 
+from ..clock import SECONDS, Clock
 from ..errors import BadSize
-from ..faults import PER_S, UNITS, at_random
+from ..faults import PER_MOPS, PER_S, UNITS, at_random
 from ..session import Session, Told
 from ..units import format_size
 from ..views import failures
@@ -24,8 +25,9 @@ _ROWS_SHOWN = 60
 _LISTED = 12  # addresses of failed granules
 _OWNER_LETTERS = 60
 _FOLLOW_S = 0.5
+_AT = "at"
 _HEADS = (
-    "no.", "at", "after op", "address", "how", "allocator", "what lived there", "owner", "told",
+    "no.", _AT, "after op", "address", "how", "allocator", "what lived there", "owner", "told",
     "done", "outcome", "Linux, same block",
 )  # fmt: skip
 _SAID = (
@@ -132,6 +134,8 @@ class Failing:
             said = words.short(self.address.value, 40) or "nothing"
             raise BadSize(f"address {said}: write one below {words.address(end * unit)}")
         name = board.selected[0] if board.selected else board._live().names[0]
+        if board.window and not board.window.first <= sought.low < board.window.end:
+            board._show_place(sought.low, 1)
         if board.selected != (name, sought.low):
             board.choose(name, sought.low)
         board.fail()
@@ -193,6 +197,11 @@ class Failing:
         """What came of the failures of a session that is about to be shown."""
         self._asked = asked
 
+    @property
+    def _clock(self) -> Clock:
+        session = self._board.session
+        return session.clock if session else SECONDS
+
     def _rows(self, session: Session) -> list[Row]:
         return self._asked[2] if self._known(session) else []
 
@@ -205,6 +214,8 @@ class Failing:
         self._selected = None
         if not self._known(self._board._live()):
             self._asked = _NOTHING
+        if self.unit.options != (units := UNITS if self._clock.timed else (PER_MOPS,)):
+            self.unit.options = units
         self._say([])
 
     def close(self) -> None:
@@ -252,14 +263,18 @@ class Failing:
         past = [one for one in rows if one[0] < board.index]
         self._offer(past)
         shown = next((one for one in past if one[0] == self.pick.value), None)
-        self.panes.value = _panes(shown or (past[-1] if past else None))
+        self.panes.value = _panes(shown or (past[-1] if past else None), self._clock)
         self.poison.value = words.lines(self._failed_now())
-        self.table.value = _table(failures.columns(past), len(rows) - len(past))
+        self.table.value = _table(failures.columns(past), len(rows) - len(past), self._clock)
 
     def _offer(self, past: list[Row]) -> None:
         """The menu of failures up to now, the latest first."""
         options: list[tuple[str, int | None]] = [
-            (f"{number}: {time_s:.6f} s, {words.address(told[0].address)}", op)
+            (
+                f"{number}: "
+                + ", ".join([*self._clock.told(time_s * 1e9, 6), words.address(told[0].address)]),
+                op,
+            )
             for number, (op, time_s, told) in enumerate(past, start=1)
         ]
         options = options[::-1] or [("none yet", None)]
@@ -312,7 +327,7 @@ def _held(live: np.ndarray, granules: np.ndarray) -> np.ndarray:
     return held
 
 
-def _panes(shown: Row | None) -> str:
+def _panes(shown: Row | None, clock: Clock) -> str:
     """What POTAD makes of a failure, and Linux of the same block, beside each other."""
     if shown is None:
         return ""
@@ -323,7 +338,8 @@ def _panes(shown: Row | None) -> str:
         start = words.address(one.start_bytes)
         what = f"block of {format_size(one.size_bytes)}, {one.kind}, from {start}"
     how = "soft failure" if one.soft else "failure"
-    title = f"{how} of {words.address(one.address)}, after op {op:,}, {time_s:.6f} s: {what}"
+    when = ", ".join([f"after op {op:,}", *clock.told(time_s * 1e9, 6)])
+    title = f"{how} of {words.address(one.address)}, {when}: {what}"
     heard = ", ".join(one.told) or "nobody"
     left = _pane(one.allocator, one.result or "not asked", [
         f"told: {heard}", *_stack(one), f"done: {one.done or 'nothing'}", one.words,
@@ -345,7 +361,7 @@ def _pane(title: str, outcome: str, lines: list[str]) -> str:
     return f'<div class="potadlab-pane">{head}{words.lines(lines)}</div>'
 
 
-def _table(found: failures.Columns, later: int) -> str:
+def _table(found: failures.Columns, later: int, clock: Clock) -> str:
     """The notifications, the latest first."""
     count = len(found["number"])
     notes = []
@@ -355,19 +371,22 @@ def _table(found: failures.Columns, later: int) -> str:
         notes.append(f"{later:,} failures come after this moment")
     if not count:
         return words.lines([*notes, "Nothing has been told yet."])
-    head = "".join(f"<th>{text}</th>" for text in _HEADS)
-    rows = "".join(_line(found, at) for at in range(count - 1, max(count - _ROWS_SHOWN, 0) - 1, -1))
+    heads = [text for text in _HEADS if clock.timed or text != _AT]
+    head = "".join(f"<th>{text}</th>" for text in heads)
+    rows = "".join(
+        _line(found, at, clock) for at in range(count - 1, max(count - _ROWS_SHOWN, 0) - 1, -1)
+    )
     table = f'<table class="potadlab-numbers"><tr>{head}</tr>{rows}</table>'
     return f'<div class="potadlab-told" tabindex="0">{table}</div>{words.lines(notes)}'
 
 
-def _line(found: failures.Columns, at: int) -> str:
+def _line(found: failures.Columns, at: int, clock: Clock) -> str:
     one = {name: column[at] for name, column in found.items()}
     lived, start = one["kind"], words.address(one["start_bytes"])
     if lived != "free":
         lived = f"{lived}, {format_size(one['size_bytes'])} from {start}"
     cells = (
-        f"{one['number']:,}", f"{one['time_s']:.6f} s", f"{one['op']:,}",
+        f"{one['number']:,}", *clock.told(one["time_s"] * 1e9, 6), f"{one['op']:,}",
         words.address(one["address"]), one["how"], one["allocator"], lived,
         words.short(one["owner"], _OWNER_LETTERS), one["told"], one["done"] or "nothing",
         one["outcome"], one["linux"],

@@ -52,7 +52,7 @@ _WORDS = (
     "plus and minus zoom, 0 to 9 jump to tenths of the time, n and p to the next and the previous "
     "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
 )
-_FIRST = "a click on a map tells what is there, the wheel zooms"
+_FIRST = "click on a map, or zoom by wheel"
 _MANY_OPS = 1000
 
 
@@ -395,7 +395,9 @@ class Dashboard(Panel):
         ):
             return  # the page answers a value that we set with one rounded to a step
         self._moved_s, self._set_s = time.monotonic(), math.inf
-        self.go(self.session.index_at(int(change["new"] * 1e9)))
+        at_end = change["new"] > slider.max - slider.step / 2  # steps are not exact
+        index = self.session.index_at(round(change["new"] * 1e9))
+        self.go(self.session.length if at_end else index)
 
     def _set_slider(self, seconds: float) -> None:
         slider, self._quiet = self.controls.time, True
@@ -407,7 +409,10 @@ class Dashboard(Panel):
         seconds = max(self._live().time_ns(self._live().length) / 1e9, 1e-6)
         self._set_slider(0)
         self._quiet = True
-        self.controls.time.max, self.controls.time.step = seconds, seconds / SLIDER_STEPS
+        clock, step = self._live().clock, seconds / SLIDER_STEPS
+        self.controls.time.max = seconds
+        self.controls.time.step = step if clock.timed else math.ceil(step)  # whole ops
+        self.controls.tell_clock(clock)
         self._quiet = False
 
     def _hear_link(self, message: dict[str, Any]) -> None:
@@ -482,8 +487,6 @@ class Dashboard(Panel):
     def _tip(self, name: str, granule: int) -> list[str]:
         """Lines on the cell that holds a granule, and on what a click there chooses."""
         assert self.window
-        if self.busy:
-            return []
         if pair := self._pair(name):
             return [line for one in pair for line in (f"{one}:", *self._tip(one, granule))]
         wide = self.window.granules_per_cell
@@ -503,7 +506,7 @@ class Dashboard(Panel):
         if found is None:
             return words.cell(self._painter().cell(name, self.index, granule, 1))
         at_bytes = granule * session.space.granule_bytes
-        return words.descriptor(found, at_bytes, self._time_ns())
+        return words.descriptor(found, at_bytes, self._time_ns(), session.clock)
 
     def _tapped(self, name: str, granule: int) -> None:
         assert self.window
@@ -545,7 +548,7 @@ class Dashboard(Panel):
 
     def _mark(self) -> None:
         """Describe and outline the chosen block, outline claims, mark failed granules."""
-        if self.stage.canvas is None or self.window is None or self.playing or self.busy:
+        if self.stage.canvas is None or self.window is None or self.playing:
             return
         canvas = self._canvas()
         self._enable_by_hand()

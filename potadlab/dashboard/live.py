@@ -14,7 +14,7 @@ from bokeh.layouts import column, row
 
 from ..core import usage
 from ..core.raster import FREE, HOLE
-from ..errors import CannotRecord, PotadError
+from ..errors import BadTrace, CannotRecord, PotadError
 from ..kinds import KIND, KINDS
 from ..traces import Snapshot
 from ..traces.recording.watch import FREE as FREE_FRAME
@@ -32,6 +32,7 @@ from .work import Worker
 STEP_S = 0.2  # between looks at the ring buffers
 COUNT_S = 1.0  # between counts of all frames
 _TOP = 8  # owners told
+_PAGES_MAX = 1 << 31  # a byte for each
 _NAME = "this machine"
 _CHOSEN = "#d81b60"
 
@@ -72,7 +73,10 @@ class Memory(Panel):
 
     def __init__(self, snapshot: str | Path | Snapshot) -> None:
         found = snapshot if isinstance(snapshot, Snapshot) else Snapshot.read(snapshot)
-        kinds = np.full(int(found.end[-1]), 11, np.uint8)  # no page
+        end = int(found.end[-1])
+        if end > _PAGES_MAX:
+            raise BadTrace(f"{found.path}: ends at page {end:#x}, a map shows {_PAGES_MAX:#x}")
+        kinds = np.full(end, 11, np.uint8)  # no page
         for start, end, kind in zip(found.start, found.end, found.kind, strict=True):
             kinds[start:end] = kind
         super().__init__()

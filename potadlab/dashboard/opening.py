@@ -108,6 +108,8 @@ class Opening:
         names = [name for name, file in self.bundled.items() if file.resolve() == shown]
         board.controls.trace.value = (names or [OWN_FILE])[0] if board.session else None
         board._quiet = False
+        if board.controls.trace.value == OWN_FILE:
+            self.show_path()
 
     def show_path(self) -> None:
         """A path is written where the trace is none of ours."""

@@ -36,6 +36,26 @@ def show_nothing(menu: widgets.Dropdown) -> None:
         menu.index = values.index(None)
 
 
+def spec_box(options: Iterable[str], placeholder: str, text: str = "Allocator") -> widgets.Combobox:
+    """Where an allocator with its options is written."""
+    return widgets.Combobox(
+        placeholder=placeholder,
+        options=list(options),
+        description=text,
+        layout=widgets.Layout(width="270px", flex="0 0 auto"),
+        style={"description_width": "initial"},
+    )
+
+
+def at_work() -> tuple[widgets.FloatProgress, widgets.Button]:
+    """How far work has come, and Cancel; not shown before it begins."""
+    progress = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="120px"))
+    cancel = button("stop", "stop this work; all stays as it was", "Cancel", "84px")
+    for each in (progress, cancel):
+        each.layout.display = "none"
+    return progress, cancel
+
+
 def tick(text: str, tooltip: str, on: bool = False) -> widgets.Checkbox:
     """A choice of yes or no."""
     layout = widgets.Layout(width="auto", margin="0 8px 0 4px", flex="0 0 auto")

@@ -23,7 +23,7 @@ class Shades:
         if colouring == theme.BY_GROUP and name not in self._groups:
             self._groups[name] = _groups(self._session, name)
         groups = self._groups.get(name, theme.PLAIN.groups)
-        return theme.Shade(now_ns, self._owners, groups)
+        return theme.Shade(now_ns, self._owners, groups, self._session.clock)
 
 
 def _ranked(session: Session) -> tuple[np.ndarray, list[str]]:

@@ -76,7 +76,7 @@ class Stage:
         self.canvas: Canvas | None = None
         self.painter: Painter | None = None
         self.lively = False  # paint on and on: a trace is playing
-        self.still = False  # do not paint: the session is being changed
+        self.still = False  # do not paint for now: other work wants the processor
         self.seen = True  # by somebody: not in a hidden page, not scrolled away
         self.pictures: dict[str, bytes] = {}  # last of each allocator, shown until the next
         self._moment, self._failed = moment, failed

@@ -34,11 +34,10 @@ class Telling:
     def moment(self) -> None:
         """Where in the trace this is."""
         board = self._board
-        session, seconds = board._live(), board._time_ns() / 1e9
-        board.controls.now.value = (
-            f"{seconds:.6f} s of {board.controls.time.max:.3f} s, "
-            f"op {board.index:,} of {session.length:,}"
-        )
+        session = board._live()
+        ends = session.clock.told(session.time_ns(session.length))
+        times = [f"{now} of {ends[0]}" for now in session.clock.told(board._time_ns(), 6)]
+        board.controls.now.value = ", ".join([*times, f"op {board.index:,} of {session.length:,}"])
 
     def status(self) -> None:
         """What playing costs, or that nobody sees it."""
@@ -102,7 +101,7 @@ class Telling:
         for run in session.runs.values():
             present |= run.census.live_blocks.any(axis=0)
         rest = theme.legend_map(colouring, board.light)
-        own = theme.legend_of(colouring, list(self._owners()))
+        own = theme.legend_of(colouring, list(self._owners()), session.clock)
         pair = board._canvas().pair
         if pair:
             rest = [*rest, *theme.legend_difference(*pair)]

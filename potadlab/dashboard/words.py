@@ -5,6 +5,7 @@ from html import escape
 from types import MappingProxyType
 
 from ..claiming import TRIES_MAX
+from ..clock import SECONDS, Clock
 from ..core.layout import Outcome
 from ..session import Claimed, Descriptor, Told
 from ..units import format_size
@@ -33,15 +34,9 @@ def address(value: int) -> str:
     return f"{value:#x}"
 
 
-def age(age_ns: int) -> str:
-    """Seconds since a block was allocated, or that nobody saw it."""
-    seconds = age_ns / 1e9
-    if seconds >= 1:
-        return f"{seconds:.3f} s"
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.3g} us"
-
-
-def descriptor(found: Descriptor, at_bytes: int, started_ns: int) -> list[str]:
+def descriptor(
+    found: Descriptor, at_bytes: int, started_ns: int, clock: Clock = SECONDS
+) -> list[str]:
     """Lines on the block at an address: size, kind, start, owner, handle, age, record, failure.
 
     started_ns: time since the recording began; an older block was there before.
@@ -49,7 +44,7 @@ def descriptor(found: Descriptor, at_bytes: int, started_ns: int) -> list[str]:
     if found.kind == "poison":
         return [f"failed: {format_size(found.size_bytes)} out of service"]
     older = found.age_ns > started_ns or found.owner == "before the recording"
-    since = "older than the recording" if older else f"age {age(found.age_ns)}"
+    since = "older than the recording" if older else f"age {clock.lasted(found.age_ns)}"
     start = f", from {address(found.start_bytes)}" if found.start_bytes != at_bytes else ""
     lines = [
         f"block of {format_size(found.size_bytes)}, {found.kind}{start}",
@@ -138,7 +133,7 @@ def many(count: int, what: str) -> str:
 
 STYLE = """<style>
 .potadlab { color: var(--jp-ui-font-color1, #222); }
-.potadlab .widget-html-content { line-height: 1.35; font-size: 12px; }
+.potadlab .widget-html-content { line-height: 1.35; font-size: 12px; min-width: 0; }
 .potadlab .widget-label { font-size: 12px; }
 .potadlab-keys { display: inline-block; margin-right: 18px; line-height: 17px; }
 .potadlab-keys b, .potadlab-key { margin-right: 9px; }
@@ -147,7 +142,7 @@ STYLE = """<style>
   border: 1px solid #8888; vertical-align: -1px; }
 .potadlab-drop { outline: 3px dashed var(--jp-brand-color1, #1976d2); outline-offset: -3px; }
 .potadlab .lm-TabBar-content { flex-wrap: wrap; }
-.potadlab .lm-TabBar-tab { min-width: max-content !important; }
+.potadlab .lm-TabBar-tab { flex: 0 1 auto !important; min-width: max-content !important; }
 .potadlab-error { color: var(--jp-error-color1, #c00); font-weight: 600; }
 .potadlab-log { height: 124px; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere;
   font-size: 11px; line-height: 1.35; border: 1px solid var(--jp-border-color2, #ccc);
@@ -166,5 +161,7 @@ STYLE = """<style>
 .potadlab-pane { flex: 1 1 340px; border: 1px solid var(--jp-border-color2, #ccc);
   padding: 2px 6px; white-space: pre-wrap; overflow-wrap: anywhere; }
 .potadlab-told { max-height: 230px; overflow: auto; }
+.potadlab-told td { vertical-align: top; }
+.potadlab-told td:nth-last-child(5) { overflow-wrap: anywhere; min-width: 130px; }
 .potadlab-status { font-variant-numeric: tabular-nums; }
 </style>"""

@@ -26,7 +26,7 @@ class Worker:
     def __init__(
         self, changed: Callable[[bool, str], None], failed: Callable[[Exception], None]
     ) -> None:
-        self.busy = False
+        self.busy = self._closed = False
         self._changed, self._failed = changed, failed
         self._thread = _thread()
         self._job = _Job()
@@ -40,7 +40,13 @@ class Worker:
         """Run a coroutine beside all else, until `close`."""
         if self.loop is None:
             return work.close()
-        task = self.loop.create_task(work)
+        # JupyterLab's controls are answered in a thread of their own (a subshell): wake the loop
+        self.loop.call_soon_threadsafe(self._begin, self.loop, work)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            return work.close()
+        task = loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -123,7 +129,7 @@ class Worker:
 
     def close(self) -> None:
         """Leave what goes on, untold, and let go of the thread."""
-        self._job.left, self.busy = True, False
+        self._job.left, self.busy, self._closed = True, False, True
         for task in self._tasks:
             task.cancel()
         self._thread.shutdown(wait=False)

@@ -84,7 +84,7 @@ def rows(ageing: ageing_ram.Ageing) -> Rows:
     """One row per allocator, over the last turnovers; lowest to highest of the seeds beside."""
     heads = [
         "allocator", "huge pages got", "at once", "unusable for 2 MiB", "spoilt regions",
-        "moved per turnover", "reclaimed per turnover", "killed",
+        "pages moved a turnover", "pages reclaimed a turnover", "processes killed",
     ]  # fmt: skip
     return heads, [_row(run) for run in ageing.runs]
 
@@ -92,19 +92,12 @@ def rows(ageing: ageing_ram.Ageing) -> Rows:
 def _row(run: Aged) -> list[str]:
     return [
         run.allocator,
-        _spread(100 * run.last_success("at_once", "compacted"), "%"),
-        _spread(100 * run.last_success("at_once"), "%"),
-        _spread(100 * _last_mean(run.unusable), "%"),
-        _spread(_last_mean(run.spoilt)),
-        _spread(run.last("migrated")),
-        _spread(run.last("reclaimed")),
+        _spread(100 * run.lately("success"), "%"),
+        _spread(100 * run.lately("at_once"), "%"),
+        _spread(100 * run.lately("unusable"), "%"),
+        *(_spread(run.lately(name)) for name in ("spoilt", "migrated", "reclaimed")),
         f"{run.samples['killed'][:, -1].mean():g}",
     ]
-
-
-def _last_mean(values: np.ndarray) -> np.ndarray:
-    """f8[seed]: mean over the samples of the last turnovers."""
-    return np.asarray(values[:, -LAST:].mean(axis=1))
 
 
 def _spread(values: np.ndarray, unit: str = "") -> str:
@@ -122,7 +115,8 @@ def caption(ageing: ageing_ram.Ageing) -> str:
     low, high = (format_size(mark * space.granule_bytes) for mark in ageing.watermarks)
     moved = "a region is emptied" if load.compaction else "nothing is moved"
     return (
-        f"Mean of the seeds over the last {LAST} turnovers (lowest to highest). "
+        f"Mean of the seeds over the last {min(LAST, len(ageing.turnovers) - 1)} turnovers "
+        "(lowest to highest). "
         f"Asked for: {load.read:.0%} page cache, {load.huge:.0%} by huge pages, "
         f"{load.small:.0%} single pages of processes, {load.kernel:.0%} kernel objects. "
         f"Processes hold about {load.anonymous:.0%} of memory, kernel objects that stay "
@@ -155,9 +149,9 @@ def as_dict(ageing: ageing_ram.Ageing) -> dict[str, Any]:
 def _run_dict(run: Aged, granule_bytes: int) -> dict[str, Any]:
     """Curves by age, one value a turnover, and what the last turnovers came to."""
     last = {
-        "thp_success": _numbers(run.last_success("at_once", "compacted")),
-        "thp_at_once": _numbers(run.last_success("at_once")),
-        "unusable_index": _numbers(_last_mean(run.unusable)),
+        "thp_success": _numbers(run.lately("success")),
+        "thp_at_once": _numbers(run.lately("at_once")),
+        "unusable_index": _numbers(run.lately("unusable")),
         "cost_pages_per_turnover": _numbers(run.last("migrated") + run.last("reclaimed")),
     } | {name: _numbers(run.last(name)) for name in _COUNTS}
     largest = granule_bytes * np.exp2(np.maximum(run.samples["largest_order"], 0))
@@ -195,7 +189,7 @@ def _numbers(values: np.ndarray) -> dict[str, float | None]:
 
 def html_page(ageing: ageing_ram.Ageing) -> str:
     """Table and figures on a page without a server or a network."""
-    plots = {name: view.draw(ageing, name) for name in view.MEASURES}
+    plots = {name: view.draw(ageing, name)[0] for name in view.MEASURES}
     for plot in plots.values():
         theme.dress(plot, light=True)
     script, divs = components(plots)

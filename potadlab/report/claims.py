@@ -49,10 +49,11 @@ def claim_table(
     trace: Trace, index: int, size_bytes: int, align_bytes: int, answers: list[Answer]
 ) -> Any:
     """The claim in each allocator, step by step."""
-    time_s = trace.ops[index - 1]["time_ns"] / 1e9 if index else 0.0
+    told = trace.clock.told(trace.ops[index - 1]["time_ns"] if index else 0)
+    at = "".join(f" ({one})" for one in told)
     area = next((one.area for one in answers if one.area), None)
     title = (
-        f"{trace.name} after {index:,} of {len(trace.ops):,} ops ({time_s:.3f} s): "
+        f"{trace.name} after {index:,} of {len(trace.ops):,} ops{at}: "
         f"{format_size(size_bytes)} in a row, at {format_size(align_bytes)}"
     )
     caption = "potad: free chunks anywhere, then the window with the least to move. " + (

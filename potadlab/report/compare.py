@@ -146,8 +146,8 @@ def cells(session: Session, found: Sequence[Metric]) -> Rows:
 
 def heading(session: Session, index: int) -> str:
     """What is compared, and what "now" is."""
-    seconds = session.time_ns(max(index - 1, 0)) / 1e9
-    return f"{table.headline(session)}; now: {seconds:.3f} s, op {index:,}"
+    now = [*session.clock.told(session.time_ns(max(index - 1, 0))), f"op {index:,}"]
+    return f"{table.headline(session)}; now: {', '.join(now)}"
 
 
 def as_text(session: Session, found: Sequence[Metric], index: int) -> str:

@@ -78,7 +78,7 @@ def _section(run: "Run", moments: int) -> str:
     session = run.session
     indices = _indices(session, moments)
     maps, frames = _maps(session, indices)
-    marker = timeline.source(session.time_ns(0))
+    marker = timeline.source(session.time_ns(0), session.clock)
     others = dict(_figures(run, marker))
     for plot in [*maps.values(), *others.values()]:
         theme.dress(plot, light=True)
@@ -157,7 +157,8 @@ def _slider(
     """Moves every map of the trace, and the marker, to one moment, in the page itself."""
     seconds = [session.time_ns(index) / 1e9 for index in indices]
     told = [
-        f"at {at:.3f} s, after {index:,} ops" for at, index in zip(seconds, indices, strict=True)
+        ", ".join([*session.clock.told(at * 1e9), f"after {index:,} ops"])
+        for at, index in zip(seconds, indices, strict=True)
     ]
     slider = Slider(
         start=0,

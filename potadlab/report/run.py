@@ -90,7 +90,10 @@ class Run:
         found = session.distances()
         if not found:
             return []
-        seconds, marker = max(session.time_ns(session.length) / 1e9, 1e-9), timeline.source()
+        seconds, marker = (
+            max(session.time_ns(session.length) / 1e9, 1e-9),
+            timeline.source(clock=session.clock),
+        )
         return [
             distance.draw(found, seconds, marker),
             distance.draw_sizes(found, session.space.granule_bytes),

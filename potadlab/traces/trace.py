@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from ..clock import Clock, clock_of
 from ..core import pairing
 from ..core.layout import BLOCK, Flag, Verb
 from ..core.mapped import mapped
@@ -106,6 +107,11 @@ class Trace:
         )
 
     @cached_property
+    def clock(self) -> Clock:
+        """How its moments are named."""
+        return clock_of(self.ops["time_ns"])
+
+    @cached_property
     def counts(self) -> dict[str, int]:
         """Rows by class: `count_classes` of the ops, and the events that the recorder lost."""
         lost_events = self.metadata.get("dropped_events", 0)
@@ -123,7 +129,7 @@ class Trace:
             "releases": self.events - len(recorded) - self.counts["failed"],
             "counts": self.counts,
             "peak_live_pages": int(pairing.lives(self.ops, self.handles)[1]),
-            "duration_s": int(self.ops["time_ns"][-1]) / 1e9,
+            "duration_s": int(self.ops["time_ns"][-1]) / 1e9 if self.clock.timed else None,
             "orders": {str(order): int(orders[order]) for order in np.flatnonzero(orders)},
             "kinds": {KINDS[kind].name: int(kinds[kind]) for kind in np.flatnonzero(kinds)},
             "kinds_guessed": self.kinds_guessed,

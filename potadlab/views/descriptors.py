@@ -64,7 +64,6 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
         height=160,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
     )
     data = source(found)
     for name in kinds(found):

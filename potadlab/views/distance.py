@@ -41,7 +41,6 @@ def draw(found: list[Distance], seconds: float, marker: ColumnDataSource) -> Any
         height=160,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label="of free memory, %",
     )
     items = []

@@ -44,7 +44,6 @@ def draw(
         height=160,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label=label,
     )
     items = []

@@ -137,7 +137,6 @@ def draw_over_time(
         height=216,  # the title has two lines
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label="lines per op",
     )
     bars = plot.vbar_stack(

@@ -60,7 +60,6 @@ def draw(
         height=115,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label=f"free, {UNITS[unit]}",
     )
     colours = [size.colour for size in theme.SIZES]

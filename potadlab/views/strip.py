@@ -81,7 +81,7 @@ def draw(
     names = [name for name in found if name != "time_s"]
     most = float(np.sum([found[name] for name in names], axis=0).max()) if names else 1.0
     plot = figure(
-        title="Allocations by kind over time, in s; click to go there",
+        title=f"Allocations by kind over {marker.name}; click to go there",
         x_range=Range1d(0, seconds),
         y_range=Range1d(0, 1),
         height=74,
@@ -98,6 +98,7 @@ def draw(
         line_color="colour", fill_color="colour", name="noted",
     )  # fmt: skip
     timeline.draw(plot, marker)
+    plot.xaxis.axis_label = None  # low, and above figures that say it
     plot.yaxis.ticker = FixedTicker(ticks=[])
     plot.grid.visible = False
     theme.compact(plot)

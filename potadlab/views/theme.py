@@ -12,6 +12,7 @@ import numpy as np
 from bokeh.models import FixedTicker, Legend, LegendItem
 from bokeh.palettes import cividis, viridis
 
+from ..clock import OP_NS, SECONDS, Clock
 from ..core.raster import FREE, HOLE, OUTSIDE, POISON, USED
 from ..kinds import KIND, KINDS
 from ..units import GIB, KIB, MIB
@@ -60,6 +61,15 @@ AGES = (  # up to so many ns, young ones light
     ("10 s and more", 1 << 62),
     ("older than the recording", 1 << 63),
 )
+OP_AGES = (  # the same for traces that tell no times
+    ("below 10 ops", 10 * OP_NS),
+    ("10-100 ops", 100 * OP_NS),
+    ("100-1,000 ops", 1000 * OP_NS),
+    ("1,000-10,000 ops", 10**4 * OP_NS),
+    ("10,000-100,000 ops", 10**5 * OP_NS),
+    ("100,000 ops and more", 1 << 62),
+    ("from before", 1 << 63),
+)
 AGE_COLOURS = tuple(colour[:7] for colour in reversed(cividis(len(AGES))))
 QUIET_COLOUR, HURT_COLOUR = "#b9c7d3", "#e69f00"
 # Of two allocators, from "only the second has it in use" to "only the first"
@@ -106,6 +116,7 @@ class Shade:
     now_ns: int = 0
     owners: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))  # rank, by owner
     groups: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))  # by handle
+    clock: Clock = SECONDS
 
 
 PLAIN = Shade()
@@ -127,7 +138,7 @@ def categories(
     elif colouring == BY_GROUP:
         found = FIRST_GROUP + _looked_up(shade.groups, blocks["handle"], 0)
     elif colouring == BY_AGE:
-        found = FIRST_AGE + _age_class(blocks["time_ns"], shade.now_ns)
+        found = FIRST_AGE + _age_class(blocks["time_ns"], shade)
     elif colouring == BY_FAILED:
         found = np.where(_hurt(blocks), HURT, QUIET).astype(np.uint8)
     else:
@@ -144,10 +155,14 @@ def _looked_up(table: np.ndarray, at: np.ndarray, missing: int) -> np.ndarray:
     return found
 
 
-def _age_class(since_ns: np.ndarray, now_ns: int) -> np.ndarray:
-    """u1: index into AGES."""
-    limits = np.array([limit for _, limit in AGES[:-2]])
-    found = np.searchsorted(limits, now_ns - since_ns, side="right").astype(np.uint8)
+def ages(clock: Clock) -> tuple[tuple[str, int], ...]:
+    return AGES if clock.timed else OP_AGES
+
+
+def _age_class(since_ns: np.ndarray, shade: Shade) -> np.ndarray:
+    """u1: index into the ages of the clock."""
+    limits = np.array([limit for _, limit in ages(shade.clock)[:-2]])
+    found = np.searchsorted(limits, shade.now_ns - since_ns, side="right").astype(np.uint8)
     found[since_ns < 0] = len(AGES) - 1
     return found
 
@@ -241,7 +256,7 @@ def legend_kinds(present: np.ndarray) -> list[tuple[str, str]]:
     ]
 
 
-def legend_of(colouring: str, owners: list[str]) -> list[tuple[str, str]]:
+def legend_of(colouring: str, owners: list[str], clock: Clock = SECONDS) -> list[tuple[str, str]]:
     """(colour, label) of what a colouring shows; owners: those with a colour of their own."""
     if colouring == BY_OWNER:
         rows = list(zip(OWNER_COLOURS, owners, strict=False))
@@ -249,7 +264,7 @@ def legend_of(colouring: str, owners: list[str]) -> list[tuple[str, str]]:
     if colouring == BY_GROUP:
         return [(colour, name) for name, colour in GROUPS]
     if colouring == BY_AGE:
-        return list(zip(AGE_COLOURS, [name for name, _ in AGES], strict=True))
+        return list(zip(AGE_COLOURS, [name for name, _ in ages(clock)], strict=True))
     if colouring == BY_FAILED:
         return [(QUIET_COLOUR, "used"), (HURT_COLOUR, "a failed page is in this block")]
     return []

@@ -93,7 +93,6 @@ def draw(found: dict[str, np.ndarray], seconds: float, marker: ColumnDataSource)
         height=250,
         sizing_mode="stretch_width",
         tools="",
-        x_axis_label="time, s",
         y_axis_label="MiB",
         name="descriptors over time",
     )

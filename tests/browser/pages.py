@@ -159,3 +159,14 @@ def keep(shown: Page, name: str) -> None:
     """Save a screenshot where POTADLAB_SHOTS says."""
     if folder := os.environ.get("POTADLAB_SHOTS"):
         shown.page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def picture(shown: Page, name: str, of: str = ".potadlab") -> None:
+    """Renew a picture of README where POTADLAB_PICTURES says (`make pictures`), `of` at its top."""
+    if folder := os.environ.get("POTADLAB_PICTURES"):
+        shown.page.mouse.move(0, 0)  # no tip over it
+        shown.page.emulate_media(reduced_motion="reduce")  # lines are lit at once
+        shown.page.locator(of).first.evaluate("(part) => part.scrollIntoView({ block: 'start' })")
+        shown.page.wait_for_timeout(600)  # what is drawn is drawn
+        shown.page.screenshot(path=Path(folder) / f"{name}.png")
+        shown.page.emulate_media(reduced_motion="no-preference")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import Page, keep, opened
+from pages import Page, keep, opened, picture
 
 SETUP = """\
 from dataclasses import replace
@@ -196,6 +196,7 @@ def test_allocate_from_three_allocators_from_a_moment_of_the_trace(page):
         assert many == 101
         assert f"{name}: {mean:.2f}" in text
     see(page, ".potadlab-means", "costs_asks")
+    picture(page, "lines", ".potadlab-asks")
 
 
 def test_neither_notebook_nor_console_has_errors(page):

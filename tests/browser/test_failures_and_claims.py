@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import Page, keep, opened
+from pages import Page, keep, opened, picture
 
 from potadlab.bundled import notebook
 
@@ -86,6 +86,7 @@ def test_what_is_in_the_way_is_chosen_moved_and_counted(page):
     page.says("its owner:")
     page.says("ext4_file_read_iter")  # the call stack, a line for each frame
     shown(page, "stage_in_the_way")
+    picture(page, "claim", ".potadlab-figures")
     press(page, "Migrate and claim")
     page.until("stage.session.added == 2 and not stage.busy")
     moved = page.python("int(len(stage.session.runs['potad'].moves))")
@@ -121,6 +122,7 @@ def test_a_byte_of_an_xfs_buffer_fails_and_its_owner_is_told_by_name(page):
     assert "told: nobody" in panes[1]
     assert "Memory failure: 0x" in panes[1]
     shown(page, "stage_failure")
+    picture(page, "failure", ".potadlab-figures")
 
 
 def test_memory_fails_softly_and_what_can_move_is_moved(page):

@@ -33,13 +33,29 @@ ROLES = (
     "radio", "searchbox", "switch", "listbox",
 )  # fmt: skip
 CUT = """() => {
+  // what hides a part of its own text, and, unless the page is narrow (there tables may scroll),
+  // what goes beyond an element around it that hides it or scrolls sideways
   const cut = [];
+  const told = (one, words) => cut.push(`${one.innerText.trim().slice(0, 40)}: ${words}`);
   for (const one of document.querySelectorAll(".potadlab button, .potadlab label, .potadlab td, "
-      + ".potadlab .widget-html-content > *, .potadlab-key, .potadlab .lm-TabBar-tabLabel")) {
+      + ".potadlab th, .potadlab .widget-html-content *, .potadlab-key, "
+      + ".potadlab .lm-TabBar-tabLabel")) {
+    if (!one.offsetParent || !one.innerText?.trim()) continue;
     const style = getComputedStyle(one);
     const hides = style.overflowX !== "visible" && style.overflowX !== "auto";
-    if (one.offsetParent && one.innerText.trim() && hides && one.scrollWidth > one.clientWidth + 1)
-      cut.push(`${one.innerText.trim().slice(0, 40)}: ${one.scrollWidth} in ${one.clientWidth}`);
+    if (hides && one.scrollWidth > one.clientWidth + 1)
+      told(one, `${one.scrollWidth} in ${one.clientWidth}`);
+    if (window.innerWidth < 1000) continue;
+    const { left, right } = one.getBoundingClientRect();
+    for (let at = one.parentElement; at; at = at.parentElement) {
+      const { overflowX } = getComputedStyle(at);
+      if (overflowX === "visible") continue;
+      const box = at.getBoundingClientRect();
+      if (left < box.left - 1 || right > box.right + 1) {
+        told(one, `${left} to ${right} in ${at.className}, ${box.left} to ${box.right}`);
+        break;
+      }
+    }
   }
   return cut;
 }"""

@@ -1,7 +1,7 @@
 """The dashboard in the real JupyterLab: what a person does first, and what the page then shows."""
 
 import pytest
-from pages import Page, keep
+from pages import Page, keep, picture
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,9 @@ def test_the_wheel_zooms_every_map_alike_and_back(page):
         " for p in dashboard.stage.canvas.maps.values()]"
     )
     assert starts[0] == starts[1]
+    wide = page.python("dashboard.window.granules_per_cell")
+    page.page.mouse.wheel(0, -300)  # three notches, as a busy page hears of them
+    page.until(f"dashboard.window.granules_per_cell * 8 == {wide}")
     page.page.locator(".potadlab button[title='show all memory']").click()
     page.until("dashboard.window.first == 0 and dashboard.window.granules_per_cell >= 64")
 
@@ -145,6 +148,11 @@ def test_playing_goes_on_with_what_was_added(page):
     page.press("Pause")
     page.until("not dashboard.playing and dashboard.stage.settled")
     assert "potad, at 0x" in block
+    page.tab("Compare")
+    page.says("largest free block now")
+    page.until("dashboard.stage.settled")
+    picture(page, "dashboard")
+    page.tab("Here")
     assert "diamond" in page.python("dashboard.stage.canvas.marks['potad'].data['marker']")
 
 
