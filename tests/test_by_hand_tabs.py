@@ -38,7 +38,7 @@ def test_an_xfs_buf_fails_and_its_owner_is_told_where_linux_ignores_it(board):
         assert "<img" not in text, "owners are text"
     assert "1 granule, 4 KiB, 1 of them still in live blocks: 0x7000" in board.failing.poison.value
     board.go(0)
-    assert "1 failures come after" in board.failing.table.value
+    assert "1 failure still to come" in board.failing.table.value
     board.failing.how.value = "soft"
     assert board.controls.soft.value, "one choice, in both tabs"
     board.choose("potad", 8 * 256 + 7)
@@ -66,6 +66,14 @@ def test_failures_at_random_are_one_thing_to_undo_and_stay_in_a_saved_session(
     assert len(board.failing.pick.options) == many
     board.failing.pick.value = board.failing.pick.options[-1][1]
     assert board.index == board.failing.pick.value + 1
+    board.failing.play_along(board.session)
+    assert "Nothing has been told" not in board.failing.table.value
+    board.failing._asked = (None, 0, [])  # as of a trace that came with its failures
+    board.failing.play_along(board.session)
+    assert f"Who was told of {many} failures is asked at the next pause" in (
+        board.failing.table.value
+    )
+    assert "failed now in potad" in board.failing.poison.value
     board.undo()
     assert board.session.added == 0
     assert [op["verb"] for op in board.session.ops] == [Verb.DRAIN] * 40

@@ -254,7 +254,15 @@ class Failing:
         while True:
             await asyncio.sleep(_FOLLOW_S)
             if board.playing and board.front is self and not board.busy and board.session:
-                self._say(self._rows(board.session))
+                self.play_along(board.session)
+
+    def play_along(self, session: Session) -> None:
+        """Say what has failed by now; to ask who was told takes a pause."""
+        self._say(self._rows(session))
+        asked = len(session.failures())
+        if asked and not self._known(session):
+            many = words.many(asked, "failure")
+            self.table.value = words.lines([f"Who was told of {many} is asked at the next pause."])
 
     # ---- what is said ----
 
@@ -368,7 +376,7 @@ def _table(found: failures.Columns, later: int, clock: Clock) -> str:
     if count > _ROWS_SHOWN:
         notes.append(f"{count - _ROWS_SHOWN:,} older rows are not shown")
     if later:
-        notes.append(f"{later:,} failures come after this moment")
+        notes.append(f"{words.many(later, 'failure')} still to come after this moment")
     if not count:
         return words.lines([*notes, "Nothing has been told yet."])
     heads = [text for text in _HEADS if clock.timed or text != _AT]
