@@ -52,7 +52,7 @@ _WORDS = (
     "plus and minus zoom, 0 to 9 jump to tenths of the time, n and p to the next and the previous "
     "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
 )
-_FIRST = "a click on a map tells what is there, the wheel zooms"
+_FIRST = "click on a map, or zoom by wheel"
 _MANY_OPS = 1000
 
 

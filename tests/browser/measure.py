@@ -1,6 +1,6 @@
 """What the dashboard does in a real browser: frames, lag, zoom, memory of the page, time to start.
 
-    python tests/browser/measure.py [--minutes 10] [--blocks 1000000]
+    python tests/browser/measure.py [--minutes 10] [--blocks 1000000] [--page 1280x720]
 
 Not a test: it needs a quiet machine, and says how busy it was beside each figure.  Frames and lag
 are counted where they are painted: the page answers two animation frames after it has drawn.
@@ -168,7 +168,9 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--minutes", type=float, default=10)
     asked.add_argument("--blocks", type=int, default=1_000_000)
+    asked.add_argument("--page", default="1280x720", help="its size in pixels")
     given = asked.parse_args()
+    width, height = map(int, given.page.split("x"))
     browser = next(filter(None, map(shutil.which, NAMES)))
     with (
         tempfile.TemporaryDirectory() as home,
@@ -177,7 +179,7 @@ def main() -> None:
     ):
         context = driver.chromium.launch_persistent_context(
             f"{home}/profile", executable_path=browser, headless=True, args=list(FLAGS),
-            viewport={"width": 1280, "height": 720},
+            viewport={"width": width, "height": height},
         )  # fmt: skip
         context.set_default_timeout(WAIT_MS)
         started(lab, context)
