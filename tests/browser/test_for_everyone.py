@@ -33,10 +33,11 @@ ROLES = (
     "radio", "searchbox", "switch", "listbox",
 )  # fmt: skip
 CUT = """() => {
-  // what hides a part of its own text, and, unless the page is narrow (there tables may scroll),
-  // what goes beyond an element around it that hides it or scrolls sideways
+  // what hides a part of its own text, and what goes beyond an element around it that hides it, or
+  // that scrolls sideways; on a narrow page a table may scroll in a box that the keyboard reaches
   const cut = [];
   const told = (one, words) => cut.push(`${one.innerText.trim().slice(0, 40)}: ${words}`);
+  const narrow = window.innerWidth < 1000;
   for (const one of document.querySelectorAll(".potadlab button, .potadlab label, .potadlab td, "
       + ".potadlab th, .potadlab .widget-html-content *, .potadlab-key, "
       + ".potadlab .lm-TabBar-tabLabel")) {
@@ -45,13 +46,13 @@ CUT = """() => {
     const hides = style.overflowX !== "visible" && style.overflowX !== "auto";
     if (hides && one.scrollWidth > one.clientWidth + 1)
       told(one, `${one.scrollWidth} in ${one.clientWidth}`);
-    if (window.innerWidth < 1000) continue;
     const { left, right } = one.getBoundingClientRect();
     for (let at = one.parentElement; at; at = at.parentElement) {
       const { overflowX } = getComputedStyle(at);
       if (overflowX === "visible") continue;
       const box = at.getBoundingClientRect();
       if (left < box.left - 1 || right > box.right + 1) {
+        if (narrow && overflowX === "auto" && at.tabIndex === 0) break;
         told(one, `${left} to ${right} in ${at.className}, ${box.left} to ${box.right}`);
         break;
       }
