@@ -294,3 +294,30 @@ def test_what_was_asked_at_a_moment_is_not_shown_at_another(monkeypatch):
     in_loop(act)
     assert shown == [{"at": 6}]
     assert told.errors == []
+
+
+def test_what_another_thread_hears_is_done_in_the_loop_and_wakes_it():
+    told, heard = Told(), []
+
+    async def act():
+        worker, home, woken = told.worker(), threading.get_ident(), asyncio.Event()
+        worker.in_loop(lambda: heard.append("here"))
+        assert heard == ["here"]  # no turn of the loop was needed
+
+        def hear():
+            heard.append(threading.get_ident() == home)
+            woken.set()
+
+        threading.Timer(0.05, lambda: worker.in_loop(hear)).start()
+        await woken.wait()  # nothing else wakes this loop
+        return True
+
+    in_loop(act)
+    assert heard == ["here", True]
+
+
+def test_without_a_loop_what_is_heard_is_done_at_once(monkeypatch):
+    monkeypatch.setattr(asyncio, "get_running_loop", no_loop)
+    heard = []
+    Told().worker().in_loop(lambda: heard.append(1))
+    assert heard == [1]

@@ -152,6 +152,9 @@ class Asks:
         on_clicks(self._act, pressed)
 
     def _act(self, act: Callable[[], None]) -> None:
+        self._worker.in_loop(lambda: self._do(act))
+
+    def _do(self, act: Callable[[], None]) -> None:
         try:
             act()
         except Exception as error:

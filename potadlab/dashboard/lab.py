@@ -388,11 +388,7 @@ class Dashboard(Panel):
 
     def _slide(self, change: Any) -> None:
         slider = self.controls.time
-        if (
-            self._quiet
-            or self.session is None
-            or abs(change["new"] - self._set_s) < slider.step / 2
-        ):
+        if self.session is None or abs(change["new"] - self._set_s) < slider.step / 2:
             return  # the page answers a value that we set with one rounded to a step
         self._moved_s, self._set_s = time.monotonic(), math.inf
         at_end = change["new"] > slider.max - slider.step / 2  # steps are not exact
@@ -626,7 +622,7 @@ class Dashboard(Panel):
             controls.cancel: self.cancel,
         }
         on_clicks(self._act, clicks)
-        controls.time.observe(self._slide, "value")
+        controls.time.observe(lambda change: self._act(lambda: self._slide(change)), "value")
         controls.speed.observe(lambda _change: self._act(self._respeed), "value")
         controls.colouring.observe(lambda _change: self._act(self._recolour), "value")
         controls.worst.observe(lambda _change: self._act(self._recolour), "value")

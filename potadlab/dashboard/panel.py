@@ -13,6 +13,7 @@ from ..views import regions
 from .bridge import Bridge
 from .maps import SMALL, Screen, height_for
 from .stage import Stage, bring_bokeh
+from .work import Worker
 
 
 class Panel(ABC):
@@ -24,6 +25,7 @@ class Panel(ABC):
     root: ipywidgets.Widget
     bridge: Bridge
     stage: Stage
+    worker: Worker
 
     def __init__(self) -> None:
         self.window: regions.Window | None = None
@@ -88,6 +90,9 @@ class Panel(ABC):
 
     def _act(self, act: Callable[[], Any]) -> None:
         """What a widget asks for; an error becomes a message."""
+        self.worker.in_loop(lambda: self._do(act))
+
+    def _do(self, act: Callable[[], Any]) -> None:
         if self._quiet or self._closed:
             return
         try:
@@ -99,6 +104,9 @@ class Panel(ABC):
 
     def _hear(self, message: dict[str, Any]) -> None:
         """What the page says: ready, shown, theme, pointer."""
+        self.worker.in_loop(lambda: self._heard(message))
+
+    def _heard(self, message: dict[str, Any]) -> None:
         if self._closed:
             return
         try:

@@ -177,6 +177,9 @@ class Unmovable:
     # ---- what is told ----
 
     def _act(self, act: Callable[[], None]) -> None:
+        self.worker.in_loop(lambda: self._do(act))
+
+    def _do(self, act: Callable[[], None]) -> None:
         if self._quiet:
             return
         try:

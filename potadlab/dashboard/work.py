@@ -35,12 +35,23 @@ class Worker:
             self.loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:  # not in a notebook
             self.loop = None
+        self._home = threading.get_ident()
+
+    def in_loop(self, act: Callable[[], Any]) -> None:
+        """Act in the loop's thread: at once if this is it, or if there is no loop.
+
+        JupyterLab lets a thread of its own (a subshell) hear what people do: everything that is
+        shown would be in the hands of two threads.
+        """
+        if self.loop is None or threading.get_ident() == self._home:
+            act()
+        else:
+            self.loop.call_soon_threadsafe(act)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside all else, until `close`."""
         if self.loop is None:
             return work.close()
-        # JupyterLab's controls are answered in a thread of their own (a subshell): wake the loop
         self.loop.call_soon_threadsafe(self._begin, self.loop, work)
 
     def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:

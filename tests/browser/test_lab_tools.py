@@ -56,6 +56,24 @@ def test_keys_work_where_the_dashboard_was_clicked(page):
     assert page.page.locator(".jp-Cell").count() == 1  # none of it went to the notebook
 
 
+def test_what_people_do_is_heard_by_one_thread(page):
+    page.run(
+        "import threading; heard, step, zoom = [], dashboard.step, dashboard.zoom\n"
+        "main = threading.main_thread()\n"
+        "def here(act): heard.append(threading.current_thread() is main); act()\n"
+        "dashboard.step = lambda ops: here(lambda: step(ops))\n"
+        "dashboard.zoom = lambda steps, granule=None: here(lambda: zoom(steps, granule))"
+    )
+    page.page.locator(".potadlab button[title='one op forward']").click()
+    page.until("len(heard) == 1")
+    page.page.mouse.move(*page.map_point("potad", 0.5, 0.1))
+    page.page.mouse.wheel(0, -100)
+    page.until("len(heard) == 2")
+    assert page.python("heard") == [True, True]
+    page.run("del dashboard.step, dashboard.zoom; dashboard.show_whole()")
+    page.page.keyboard.press("Escape")
+
+
 def test_typing_in_find_is_no_key_and_enter_goes_to_kind_after_kind(page):
     at = page.python("dashboard.index")
     find(page, "slab")
