@@ -389,6 +389,11 @@ def test_keys_play_step_jump_and_zoom(dashboard):
     press(dashboard, "3")
     end_ns = session.time_ns(session.length)
     assert dashboard.index == session.index_at(end_ns * 3 // 10)
+    press(dashboard, "End")
+    assert dashboard.index == session.length
+    press(dashboard, "Home")
+    assert dashboard.index == 0
+    press(dashboard, "3")
     press(dashboard, "0")
     assert dashboard.index == 0
     full = dashboard.window

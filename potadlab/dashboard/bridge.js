@@ -170,7 +170,9 @@ class Keyboard {
     if (!this.model.get("hot_keys").includes(key)) return;
     const on = event.composedPath()[0];
     if (on.closest?.(TYPING) && on.type !== "checkbox") return;
-    const own = key === " " || key.startsWith("Arrow");
+    // the slider of time keeps the ends that it began with, so they are jumped to from here
+    const end = (key === "Home" || key === "End") && !on.closest?.(".potadlab-time");
+    const own = key === " " || key.startsWith("Arrow") || end;
     if (own && (on.closest?.(PRESSED) || on.type === "checkbox")) return;
     event.preventDefault();
     event.stopPropagation();

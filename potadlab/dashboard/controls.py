@@ -89,6 +89,7 @@ class Controls:
             style={"description_width": "initial"},
             layout=widgets.Layout(flex="1 1 200px", min_width="120px"),
         )
+        self.time.add_class("potadlab-time")
         self.now = html(flex="0 0 auto")
         self.now.layout.margin = "0 4px 0 8px"  # the slider's knob is wider than its track
         self.now.add_class("potadlab-status")

@@ -46,11 +46,12 @@ SHOWN = ("potad", "buddy")
 STATUS_S = 0.4  # text and slider follow a playing trace this often; maps as fast as they can
 # a digest of the sources names the folder, so it holds nothing before the first run
 _COMPILED = any(CACHE_DIR.rglob("*.nbc"))
-KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", *"0123456789bnp"]
+KEYS = [" ", "ArrowRight", "ArrowLeft", "+", "=", "-", "Escape", "Home", "End", *"0123456789bnp"]
 _WORDS = (
     "Maps of memory. Keys: space plays and pauses, arrows step an op (with Shift 1000), "
-    "plus and minus zoom, 0 to 9 jump to tenths of the time, n and p to the next and the previous "
-    "of what is chosen to jump to, b sets a bookmark, Escape drops the selection."
+    "plus and minus zoom, 0 to 9 jump to tenths of the time, Home and End to its ends, n and p to "
+    "the next and the previous of what is chosen to jump to, b sets a bookmark, Escape drops the "
+    "selection."
 )
 _FIRST = "click on a map, or zoom by wheel"
 _MANY_OPS = 1000
@@ -446,6 +447,9 @@ class Dashboard(Panel):
         elif key in ("ArrowRight", "ArrowLeft"):
             many = _MANY_OPS if shift else 1
             self.step(many if key == "ArrowRight" else -many)
+        elif key in ("Home", "End"):
+            self.pause()
+            self.go(0 if key == "Home" else self.session.length)
         elif key.isdigit():
             end_ns = self.session.time_ns(self.session.length)
             self.go(self.session.index_at(end_ns * int(key) // 10) if key != "0" else 0)

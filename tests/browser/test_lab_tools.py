@@ -37,6 +37,12 @@ def test_keys_work_where_the_dashboard_was_clicked(page):
     page.page.keyboard.press("5")
     half = "dashboard.session.index_at(dashboard.session.time_ns(dashboard.session.length) // 2)"
     page.until(f"dashboard.index == {half}")
+    page.page.keyboard.press("End")
+    page.until("dashboard.index == dashboard.session.length")
+    page.page.keyboard.press("Home")
+    page.until("dashboard.index == 0")
+    page.page.keyboard.press("5")
+    page.until(f"dashboard.index == {half}")
     at = page.python("dashboard.index")
     page.page.keyboard.press("ArrowRight")
     page.says(f"op {at + 1:,} of")
@@ -54,6 +60,18 @@ def test_keys_work_where_the_dashboard_was_clicked(page):
     page.page.keyboard.press("Escape")
     page.until("dashboard.selected is None")
     assert page.page.locator(".jp-Cell").count() == 1  # none of it went to the notebook
+
+
+def test_the_slider_of_time_goes_to_both_ends_by_keyboard(page):
+    page.page.locator(".potadlab-time .noUi-handle").focus()
+    page.page.keyboard.press("End")
+    page.until("dashboard.index == dashboard.session.length")
+    page.page.keyboard.press("Home")
+    page.until("dashboard.index == 0")
+    page.page.keyboard.press("ArrowRight")
+    page.until("dashboard.index > 0")
+    page.page.keyboard.press("ArrowLeft")
+    page.until("dashboard.index == 0")
 
 
 def test_what_people_do_is_heard_by_one_thread(page):
