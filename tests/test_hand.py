@@ -1,5 +1,7 @@
 """Allocators by hand without a browser: what widgets ask of all of them, what is then seen."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -299,8 +301,9 @@ def test_a_block_gone_by_code_is_gone(hand):
 
 def test_closed_it_listens_no_more(hand):
     other = made(lambda: Hand(*hand.allocators.values()))
+    potad = hand.allocators["potad"]
     hand.close()
-    hand.allocators["potad"].allocate("4KiB")
+    potad.allocate("4KiB")
     assert hand.log == []
     assert len(other.log) == 1
     assert hand.controls.allocate.disabled
@@ -477,3 +480,14 @@ def test_what_cannot_be_shown_is_one_line():
     shown = made(lambda: Hand(potad, pl.Potad(SMALL), pl.Potad(SMALL)))
     assert list(shown.allocators) == ["potad", "potad 2", "potad 3"]
     shown.close()
+
+
+def test_a_closed_hand_lets_go_of_its_allocators():
+    pair = [pl.Potad(SMALL), pl.Buddy(SMALL)]
+    shown = made(lambda: Hand(*pair))
+    ask(shown, "allocate", size=1 << 13)
+    shown.close()
+    seen = [weakref.ref(each) for each in pair]
+    pair.clear()
+    gc.collect()
+    assert [each() for each in seen] == [None, None]

@@ -71,6 +71,8 @@ class Hand(Panel):
             self.worker.close()
             self.stage.close()
             self.controls.disable()
+            # widgets are kept, so that the last pictures stay; what they showed may be large
+            self.allocators, self.held, self._claims, self._stops = {}, {}, {}, []
 
     def _order_max(self) -> int | None:
         """The largest order that any of them may hand out."""

@@ -77,7 +77,7 @@ def started(lab, context) -> None:
     page.until("dashboard.stage.settled and dashboard.frame_stats()['shown']")
     say(f"ready: {time.monotonic() - before:.1f} s")
     page.run("dashboard.close()")
-    page.page.close()
+    page.close()
 
 
 def played(page) -> None:

@@ -85,7 +85,7 @@ def page(address, browser):
     shown.page.wait_for_selector(".potadlab .bk-Figure")
     yield shown
     keep(shown, "app_last")
-    shown.page.close()
+    shown.close()
 
 
 def test_it_opens_at_the_moment_of_the_link_and_paints_it(page, board):

@@ -24,7 +24,7 @@ def page(lab, browser):
     shown.until("dashboard.stage.settled")
     yield shown
     keep(shown, "costs_last")
-    shown.page.close()
+    shown.close()
 
 
 def see(page: Page, selector: str, name: str) -> None:
@@ -221,4 +221,4 @@ def test_the_widget_alone_plays_and_stops(lab, browser):
     assert shown.page.locator(".potadlab-touched").count() == 3
     keep(shown, "costs_widget")
     assert shown.console == []
-    shown.page.close()
+    shown.close()

@@ -29,7 +29,7 @@ def page(lab, browser):
     shown.says("ready to play")
     shown.until("dashboard.stage.settled")
     yield shown
-    shown.page.close()
+    shown.close()
 
 
 def top(page):

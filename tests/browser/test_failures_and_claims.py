@@ -26,7 +26,7 @@ def page(lab, browser):
     shown.until("stage.stage.settled")
     yield shown
     keep(shown, "stage_last")
-    shown.page.close()
+    shown.close()
 
 
 def press(page: Page, text: str) -> None:

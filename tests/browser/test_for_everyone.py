@@ -115,7 +115,7 @@ def page(lab, browser, rows):
     shown.until("dashboard.stage.settled")
     yield shown
     keep(shown, "everyone_last")
-    shown.page.close()
+    shown.close()
     (lab.folder / f"{HOSTILE}.parquet").unlink()
 
 

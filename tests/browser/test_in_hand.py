@@ -26,7 +26,7 @@ def page(lab, browser):
     shown = opened(lab, browser, "64KiB")
     yield shown
     keep(shown, "hand_last")
-    shown.page.close()
+    shown.close()
 
 
 def rows(page: Page, name: str) -> list[list[tuple[int, int, str]]]:
@@ -199,7 +199,7 @@ def test_a_large_space_is_a_map_in_the_page(lab, browser, page):
     shown.until("hand.stage.settled")
     keep(shown, "hand_map")
     assert shown.console == []
-    shown.page.close()
+    shown.close()
 
 
 def test_neither_notebook_nor_console_has_errors(page):

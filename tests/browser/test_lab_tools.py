@@ -22,7 +22,7 @@ def page(lab, browser):
     shown.until("dashboard.stage.settled")
     yield shown
     keep(shown, "tools_last")
-    shown.page.close()
+    shown.close()
 
 
 def find(page: Page, text: str) -> None:
@@ -71,7 +71,7 @@ def test_the_slider_of_time_goes_to_both_ends_by_keyboard(page):
     page.page.keyboard.press("ArrowRight")
     page.until("dashboard.index > 0")
     page.page.keyboard.press("ArrowLeft")
-    page.until("dashboard.index == 0")
+    page.until("dashboard._time_ns() == 0")
 
 
 def test_what_people_do_is_heard_by_one_thread(page):

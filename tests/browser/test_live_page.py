@@ -27,7 +27,7 @@ def page(lab, browser):
     yield shown
     shown.run("live.close()")
     keep(shown, "live_last")
-    shown.page.close()
+    shown.close()
 
 
 def test_it_is_seen_as_it_goes_on(page):

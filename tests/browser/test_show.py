@@ -17,4 +17,4 @@ def test_a_figure_shows_without_any_other_widget(lab, browser):
     assert x > 0
     assert y > 0
     assert shown.console == []
-    shown.page.close()
+    shown.close()

@@ -19,7 +19,7 @@ def page(lab, browser):
     shown = opened(lab, browser, "unmovable", SETUP, ".potadlab")
     shown.page.wait_for_selector(".potadlab .bk-Figure", timeout=COMPILE_MS)
     yield shown
-    shown.page.close()
+    shown.close()
 
 
 def slider(page):
