@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-OP_NS = (
-    10**9
-)  # what an op takes where no times are told: all that reckons in seconds reckons in ops
+# What an op takes where no times are told: all that reckons in seconds reckons in ops.
+OP_NS = 10**9
 
 
 @dataclass(frozen=True)
