@@ -16,7 +16,8 @@
 # %% [markdown]
 # # A terabyte of 1.5
 # There is no MAX_ORDER: the largest block is as large as memory allows. Registering 1.5 TiB
-# writes a few lines; what is never touched costs nothing.
+# writes a few lines; what is never touched costs nothing. (The descriptors that are told hold all
+# start bits, one for each page: 48 MiB of addresses, of which a few lines are memory.)
 
 # %%
 import potadlab as pl
