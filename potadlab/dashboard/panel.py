@@ -93,8 +93,10 @@ class Panel(ABC):
         self.worker.in_loop(lambda: self._do(act))
 
     def _do(self, act: Callable[[], Any]) -> None:
-        if self._quiet or self._closed:
-            return
+        if not (self._quiet or self._closed):
+            self._try(act)
+
+    def _try(self, act: Callable[[], Any]) -> None:
         try:
             act()
         except Exception as error:
@@ -107,12 +109,8 @@ class Panel(ABC):
         self.worker.in_loop(lambda: self._heard(message))
 
     def _heard(self, message: dict[str, Any]) -> None:
-        if self._closed:
-            return
-        try:
-            getattr(self, f"_hear_{message['type']}")(message)
-        except Exception as error:
-            self._failed(error)
+        if not self._closed:
+            self._try(lambda: getattr(self, f"_hear_{message['type']}")(message))
 
     def _hear_ready(self, message: dict[str, Any]) -> None:
         self._hear_theme(message)

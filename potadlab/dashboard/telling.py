@@ -70,9 +70,10 @@ class Telling:
         start, end = (words.address(granule * unit) for granule in (window.first, window.end))
         name = words.short(session.trace.name, _NAME_LETTERS)
         by = f"{colouring}, the worst in a cell" if board.controls.worst.value else colouring
+        after = f"{name} after op {index:,} of {session.length:,}"
         lines = [
-            f"{name} after op {index:,} of {session.length:,}, {board._time_ns() / 1e9:.6f} s"
-            f"{f'; {session.added:,} ops added by hand' if session.added else ''}",
+            ", ".join([after, *session.clock.told(board._time_ns(), 6)])
+            + (f"; {session.added:,} ops added by hand" if session.added else ""),
             f"{start} to {end}, coloured by {by}",
         ]
         legend = dict(self._legend())
@@ -83,8 +84,9 @@ class Telling:
 
     def legend(self) -> None:
         """What every colour on the maps is."""
+        whole = self._owners()
         self._board.controls.legend.value = "".join(
-            words.keys(title, rows, whole=self._owners()) for title, rows in self._legend()
+            words.keys(title, rows, whole=whole) for title, rows in self._legend()
         ) + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
 
     def _owners(self) -> dict[str, str]:
