@@ -129,7 +129,6 @@ def cancelled_at_each_step(act, undo):
         await until(lambda: not board.busy)
         assert np.array_equal(board.session.ops, ops)
         board.close()
-        return True
 
     in_loop(run)
 
@@ -160,7 +159,6 @@ def test_a_trace_that_is_opened_while_another_is_read_waits_its_turn():
         assert board.session.trace.name == "by hand"
         assert board.index == 0
         board.close()
-        return True
 
     in_loop(run)
 
@@ -181,7 +179,6 @@ def test_outlines_stand_where_they_belong_also_while_work_goes_on():
         assert "block of 4 KiB, xfs_buf" in "".join(board._tip("potad", 7))
         board.close()
         steps.on.set()
-        return True
 
     in_loop(run)
 
@@ -203,7 +200,6 @@ def test_a_board_that_is_closed_at_work_leaves_it():
         assert not board.busy
         assert board.controls.message.value == said
         assert board.controls.cancel.layout.display == "none"
-        return True
 
     in_loop(run)
 
@@ -223,7 +219,6 @@ def test_a_zoom_while_a_picture_is_painted_and_one_in_flight_changes_both():
         painted = stage.painter.paint(*board._moment()).buffers
         assert stage.flow.waiting.buffers == painted
         board.close()
-        return True
 
     in_loop(run)
 
@@ -249,7 +244,6 @@ def test_a_zoom_while_a_picture_is_painted_changes_what_comes_of_it():
         frame = stage.flow.waiting or stage.flow.in_flight
         assert frame.buffers == [regions.stretched(one, before, board.window) for one in wanted]
         board.close()
-        return True
 
     in_loop(run)
 
@@ -270,7 +264,6 @@ def test_what_was_asked_aside_of_another_trace_is_not_shown(tab):
         await asyncio.sleep(0.05)
         assert shown == []
         board.close()
-        return True
 
     in_loop(run)
 
@@ -304,7 +297,6 @@ def test_a_closed_board_holds_neither_its_session_nor_a_thread():
         assert board.root is not None  # the page may still show it
         assert session() is None
         assert ops() is None
-        return True
 
     in_loop(run)
 

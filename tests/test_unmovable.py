@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from loops import in_loop, until
 from test_ageing_ram import aged
-from test_work import in_loop, until
 
 import potadlab as pl
 from potadlab import ageing_ram
@@ -213,7 +213,6 @@ def test_cancel_leaves_all_as_it_was(monkeypatch):
         await until(lambda: not widget.worker.busy)
         same(widget.over_age, view.columns(independent(40), "success"))
         widget.close()
-        return True
 
     in_loop(act)
 
@@ -236,7 +235,6 @@ def test_of_quick_moves_the_latest_wins(monkeypatch):
         await asyncio.sleep(0.05)
         same(widget.over_age, view.columns(independent(25), "success"))
         widget.close()
-        return True
 
     in_loop(act)
 

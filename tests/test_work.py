@@ -49,7 +49,6 @@ def test_work_that_is_left_is_waited_for_no_longer_and_comes_to_nothing():
         worker.leave()
         assert len(told.errors) == 1  # nothing to leave
         worker.close()
-        return True
 
     in_loop(act)
 
@@ -74,7 +73,6 @@ def test_work_that_is_left_may_ask_and_stop():
         await until(stopped.is_set)
         await asyncio.sleep(0.05)
         worker.close()
-        return True
 
     in_loop(act)
     assert [str(error) for error in told.errors] == [LEFT]  # told once
@@ -92,7 +90,6 @@ def test_an_error_in_work_is_told_and_the_next_work_goes_on():
         worker.do("right", lambda: 7, told.done.append)
         await until(lambda: told.done)
         worker.close()
-        return True
 
     in_loop(act)
     assert told.done == [7]
@@ -125,7 +122,6 @@ def test_work_asked_from_another_thread_wakes_a_loop_that_sleeps():
         await asyncio.wait_for(done.wait(), 10)  # nothing else would wake the loop before
         slept.append(told.busy)
         worker.close()
-        return True
 
     in_loop(act)
     assert slept == [[True, False]]
@@ -153,7 +149,6 @@ def test_what_work_that_is_left_still_says_is_not_told():
         await until(lambda: told.done)
         await asyncio.sleep(0.05)
         worker.close()
-        return True
 
     in_loop(act)
     assert said == ["of the second"]
@@ -175,7 +170,6 @@ def test_an_error_after_work_ends_no_work_that_it_has_begun():
         go.set()
         await until(lambda: told.done)
         worker.close()
-        return True
 
     in_loop(act)
     assert told.busy == [True, False, True, False]
@@ -197,7 +191,6 @@ def test_work_goes_on_no_longer_than_its_worker():
         assert not worker.busy
         go.set()
         await until(lambda: left)
-        return True
 
     in_loop(act)
     assert left == [True]
@@ -229,7 +222,6 @@ def test_nothing_comes_of_what_is_dropped_even_if_it_has_begun():
         assert not latest.running
         latest.close()
         await until(lambda: not any(one.name.startswith("potadlab-aside") for one in alive()))
-        return True
 
     def alive():
         return [one for one in threading.enumerate() if one not in before]
@@ -255,7 +247,6 @@ def test_repeat_that_is_stopped_and_begun_again_asks_once_at_a_time(monkeypatch)
         await asyncio.sleep(0.02)
         assert len(asked) == first + 1
         asks.close()
-        return True
 
     in_loop(act)
 
@@ -289,7 +280,6 @@ def test_what_was_asked_at_a_moment_is_not_shown_at_another(monkeypatch):
         await asyncio.sleep(0.05)
         assert asks._asked[0] == (id(here[0][0]), 6)
         asks.close()
-        return True
 
     in_loop(act)
     assert shown == [{"at": 6}]
@@ -310,7 +300,6 @@ def test_what_another_thread_hears_is_done_in_the_loop_and_wakes_it():
 
         threading.Timer(0.05, lambda: worker.in_loop(hear)).start()
         await woken.wait()  # nothing else wakes this loop
-        return True
 
     in_loop(act)
     assert heard == ["here", True]

@@ -84,9 +84,10 @@ class Telling:
 
     def legend(self) -> None:
         """What every colour on the maps is."""
+        titles = self._legend()
         whole = self._owners()
         self._board.controls.legend.value = "".join(
-            words.keys(title, rows, whole=whole) for title, rows in self._legend()
+            words.keys(title, rows, whole=whole) for title, rows in titles
         ) + words.keys("Outline", _OUTLINES, "box-shadow:0 0 0 1px #fff;border:2px solid ")
 
     def _owners(self) -> dict[str, str]:
