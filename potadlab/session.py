@@ -393,10 +393,7 @@ class Session:
             follows = number > 0 and together if joined is None else joined[number]
             added.append(_Added(index, handles, follows))
             handles = max(handles, int(op["handle"]) + 1)
-        places = _places(added)
-        order = np.argsort(places)
-        values = np.array([ops[at][1] for at in order], OP)
-        self._replay(np.insert(self.ops, places[order] - np.arange(len(order)), values), handles)
+        self._replay(put_in(self.ops, ops), handles)
         self._added = [*self._added, *added]
 
     def joined(self) -> list[bool]:
@@ -410,7 +407,7 @@ class Session:
 
     def places_by_hand(self) -> np.ndarray:
         """i8[]: which ops were added by hand, in the order in which they were."""
-        return _places(self._added)
+        return _places([one.index for one in self._added])
 
     def undo(self) -> bool:
         """Take what was added last by hand out again and replay; False if there is nothing."""
@@ -430,12 +427,20 @@ class Session:
         return len(self._added)
 
 
-def _places(added: Sequence[_Added]) -> np.ndarray:
+def put_in(ops: np.ndarray, added: Sequence[tuple[int, np.ndarray]]) -> np.ndarray:
+    """OP[]: `ops` and those put in one after the other, each after so many as there then are."""
+    places = _places([index for index, _ in added])
+    order = np.argsort(places)
+    values = np.array([added[at][1] for at in order], OP)
+    return np.insert(ops, places[order] - np.arange(len(order)), values)
+
+
+def _places(indices: Sequence[int]) -> np.ndarray:
     """i8[]: where ops stand that were put in one after the other, when the last one is."""
-    places = np.zeros(len(added), np.int64)
-    for number, one in enumerate(added):
-        places[:number] += places[:number] >= one.index
-        places[number] = one.index
+    places = np.zeros(len(indices), np.int64)
+    for number, index in enumerate(indices):
+        places[:number] += places[:number] >= index
+        places[number] = index
     return places
 
 

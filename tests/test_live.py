@@ -297,18 +297,24 @@ def test_the_widget_shows_what_happens(shown):
     assert "3 lost" in panel.status.value
 
 
+def press(panel):
+    """Record, or Stop, and what it brings."""
+    panel.record.click()
+    panel._thread.submit(lambda: None).result()
+
+
 def test_the_button_records(shown, tmp_path):
     panel, _, events = shown
     panel.target.value = "nonsense"
     panel.record.click()
     assert "something.parquet" in panel.message.value
     panel.target.value = str(tmp_path / "made.parquet")
-    panel.record.click()
+    press(panel)
     assert panel.record.description == "Stop"
+    assert "recording to" in panel.message.value
     events.then = [row(1, 0, 64)]
     panel.step()
-    panel.record.click()
-    panel._thread.submit(lambda: None).result()
+    press(panel)
     assert panel.record.description == "Record"
     assert "1 allocs" in panel.message.value
     assert pl.Trace.read(tmp_path / "made.parquet").events == 1
@@ -320,7 +326,7 @@ def test_each_recording_is_of_a_name_of_its_own_and_ends_once(shown, tmp_path, m
     for number, pages in enumerate((1, 2)):
         now = f"recorded-00000{number}.parquet"
         monkeypatch.setattr("potadlab.dashboard.live._suggestion", lambda now=now: now)
-        panel.record.click()
+        press(panel)
         events.then = [row(1, 0, 64 + place) for place in range(pages)]
         panel.step()
         asked = threading.Event()

@@ -67,6 +67,19 @@ def test_a_file_says_all_of_it(session, tmp_path):
     assert np.array_equal(fresh.blocks("potad", 6), session.blocks("potad", 6))
 
 
+@pytest.mark.parametrize("number", [0, 2])
+def test_an_op_of_another_time_than_those_around_it_is_one_line(session, tmp_path, number):
+    path = written(session, tmp_path)
+    content = json.loads(path.read_text())
+    added = content["added"][number]
+    added["time_ns"] = session.time_ns(session.length) - added["time_ns"]
+    path.write_text(json.dumps(content))
+    fresh = Session(session.trace, ["potad"])
+    with pytest.raises(BadTrace, match="another time than the ops around it"):
+        saved.ops_of(fresh, saved.read(path), path)
+    assert fresh.added == 0
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "[]", "{}", '{"session": 1}', '{"session": 2}', "[" * 5000, '"\\ud800"', "\x00", "NaN"],

@@ -149,16 +149,7 @@ class Asks:
         }
         for each in pressed:
             each.disabled = not AVAILABLE
-        on_clicks(self._act, pressed)
-
-    def _act(self, act: Callable[[], None]) -> None:
-        self._worker.in_loop(lambda: self._do(act))
-
-    def _do(self, act: Callable[[], None]) -> None:
-        try:
-            act()
-        except Exception as error:
-            self._tell_error(error)
+        on_clicks(self._worker.in_loop, pressed)
 
     def _failed_here(self, error: Exception) -> None:
         self.stop()
@@ -283,7 +274,7 @@ class Asks:
 
     async def _repeat(self, turn: int) -> None:
         while self.repeating and turn == self._turn:  # else another has begun meanwhile
-            self._act(self.ask_allocate)
+            self._worker.in_loop(self.ask_allocate)
             await asyncio.sleep(REPEAT_S)
 
 

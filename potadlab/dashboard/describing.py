@@ -41,7 +41,7 @@ class Describing:
         self.axis.tooltip = "how far the axis of the figure over time goes"
         self.told = html(width="100%")
         self._choices = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap", width="100%"))
-        self._figures = widgets.HBox(layout=widgets.Layout(width="100%", min_height="260px"))
+        self._figures = row(flex_flow="row wrap", min_height="260px", align_items="flex-start")
         self.root = widgets.VBox(
             [self._figures, self.told, row(self.axis, self.reset), self._choices]
         )
@@ -83,8 +83,8 @@ class Describing:
         now, self.now = whatif.draw_bars(self._bars())
         self.plots = over, now
         shown = [Figures(plot, combine_events=True) for plot in self.plots]
-        for each, share in zip(shown, ("58%", "42%"), strict=True):
-            each.layout.width = share
+        for each, flex in zip(shown, ("58 1 380px", "42 1 300px"), strict=True):
+            each.layout.flex, each.layout.min_width = flex, "min(100%, 300px)"
         old, self._figures.children = self._figures.children, shown
         for each in old:
             each.close()

@@ -4,7 +4,8 @@ import asyncio
 import html as escaping
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..core.raster import FREE, HOLE
 from ..errors import BadTrace, CannotRecord, PotadError
 from ..kinds import KIND, KINDS
 from ..traces import Snapshot
+from ..traces.recording.recorder import Output
 from ..traces.recording.watch import FREE as FREE_FRAME
 from ..traces.recording.watch import OUT, Watch, codes_of
 from ..units import format_size
@@ -381,30 +383,29 @@ class Live(Memory):
 
     def _toggle(self) -> None:
         if self._watch.recording:
-            self.record.disabled = True  # until it has ended
-            self._thread.submit(self._watch.finish).add_done_callback(self._finished)
-            return
+            return self._in_thread(self._watch.finish, self._finished)
         if self.target.value == self._suggested:  # the one before may have that name
             self.target.value = self._suggested = _suggestion()
         target = Path(self.target.value).expanduser()
         if target.suffix != ".parquet":
             raise PotadError(f"{target}: name it something.parquet")
-        self._thread.submit(self._watch.record, target).result()
-        self.record.description, self.record.icon = "Stop", "stop"
-        self.say(f"recording to {target}")
+        self.say(f"reading the memory as it is, then recording to {target}")
+        begin = lambda: self._watch.record(target)  # noqa: E731
+        self._in_thread(begin, lambda _done: self.say(f"recording to {target}"))
 
-    def _finished(self, done: Any) -> None:
-        self.worker.from_thread(self._tell_finished, done) if self.worker.loop else (
-            self._tell_finished(done)
-        )
+    def _in_thread(self, act: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        """Where the watch is; the button waits."""
+        self.record.disabled = True
+        tell = lambda done: self.worker.in_loop(lambda: self._done(done, then))  # noqa: E731
+        self._thread.submit(act).add_done_callback(tell)
 
-    def _tell_finished(self, done: Any) -> None:
-        self.record.description, self.record.icon = "Record", "circle"
+    def _done(self, done: Future[Any], then: Callable[[Any], None]) -> None:
+        on = self._watch.recording
+        self.record.description, self.record.icon = ("Stop", "stop") if on else ("Record", "circle")
         self.record.disabled = False
-        if done.exception():
-            self._failed(done.exception())
-            return
-        output = done.result()
+        then(done.result())
+
+    def _finished(self, output: Output) -> None:
         counts = output.counts
         self.say(
             f"{output.target}: {counts['allocates']:,} allocs, {counts['releases']:,} frees, "

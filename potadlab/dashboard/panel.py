@@ -94,13 +94,7 @@ class Panel(ABC):
 
     def _do(self, act: Callable[[], Any]) -> None:
         if not (self._quiet or self._closed):
-            self._try(act)
-
-    def _try(self, act: Callable[[], Any]) -> None:
-        try:
             act()
-        except Exception as error:
-            self._failed(error)
 
     # ---- the page ----
 
@@ -110,7 +104,7 @@ class Panel(ABC):
 
     def _heard(self, message: dict[str, Any]) -> None:
         if not self._closed:
-            self._try(lambda: getattr(self, f"_hear_{message['type']}")(message))
+            getattr(self, f"_hear_{message['type']}")(message)
 
     def _hear_ready(self, message: dict[str, Any]) -> None:
         self._hear_theme(message)

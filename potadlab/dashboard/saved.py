@@ -18,7 +18,7 @@ from ..core.layout import NONE, OP, Flag, Verb
 from ..errors import BadTrace
 from ..files import write
 from ..kinds import KIND, KINDS
-from ..session import Session
+from ..session import Session, put_in
 
 SUFFIX = ".session.json"
 BYTES_MAX = 16 << 20
@@ -134,6 +134,8 @@ def ops_of(session: Session, saved: Saved, path: Path | str) -> list[tuple[int, 
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             told = " ".join(str(error).split())[:80]
             raise BadTrace(f"{path}: added op {number}: {type(error).__name__}: {told}") from None
+    if (np.diff(put_in(session.ops, found)["time_ns"]) < 0).any():
+        raise BadTrace(f"{path}: an added op is of another time than the ops around it")
     return found
 
 

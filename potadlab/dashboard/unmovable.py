@@ -180,12 +180,8 @@ class Unmovable:
         self.worker.in_loop(lambda: self._do(act))
 
     def _do(self, act: Callable[[], None]) -> None:
-        if self._quiet:
-            return
-        try:
+        if not self._quiet:
             act()
-        except Exception as error:
-            self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         if not self.worker.busy and not isinstance(error, Cancelled):
@@ -258,8 +254,12 @@ class Unmovable:
 
     def _hear(self, message: dict[str, Any]) -> None:
         """The page's theme, at first and when it changes."""
-        if message["type"] in ("ready", "theme") and bool(message["light"]) != self.light:
-            self.light = bool(message["light"])
+        if message["type"] in ("ready", "theme"):
+            self.worker.in_loop(lambda: self._wear(bool(message["light"])))
+
+    def _wear(self, light: bool) -> None:
+        if light != self.light:
+            self.light = light
             self._dress()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

@@ -40,13 +40,19 @@ class Worker:
     def in_loop(self, act: Callable[[], Any]) -> None:
         """Act in the loop's thread: at once if this is it, or if there is no loop.
 
-        JupyterLab lets a thread of its own (a subshell) hear what people do: everything that is
-        shown would be in the hands of two threads.
+        An error goes to `failed`.  JupyterLab lets a thread of its own (a subshell) hear what
+        people do: everything that is shown would be in the hands of two threads.
         """
         if self.loop is None or threading.get_ident() == self._home:
-            act()
+            self._try(act)
         else:
-            self.loop.call_soon_threadsafe(act)
+            self.loop.call_soon_threadsafe(self._try, act)
+
+    def _try(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self._failed(error)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside all else, until `close`."""
@@ -95,10 +101,7 @@ class Worker:
         if job.left:
             return
         self._set(False, "")
-        try:
-            then(done)  # which may begin other work: its errors end nothing
-        except Exception as error:
-            self._failed(error)
+        self._try(lambda: then(done))  # which may begin other work: its errors end nothing
 
     def _fail(self, job: _Job, error: Exception) -> None:
         if not job.left:
