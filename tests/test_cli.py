@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from loops import WAIT_S
 
 from potadlab import cli, warm
 from potadlab.bundled import datasets
@@ -47,7 +48,7 @@ def replayed(tmp_path_factory):
         "--json",
         "run.json",
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=WAIT_S)
     assert done.returncode == 0, done.stderr
     return done, json.loads((folder / "run.json").read_text()), (folder / "run.html").read_text()
 

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from loops import WAIT_S
 
 from potadlab import Trace, cli, import_file
 from potadlab.bundled import dataset
@@ -657,7 +658,7 @@ def test_the_program_says_what_was_made(tmp_path, capsys):
 def test_the_program_reads_standard_input_and_writes_json(tmp_path):
     program = [sys.executable, "-m", "potadlab", "import", "-", "made.parquet", "--json", "-"]
     packed = (DATA / "perf.txt.zst").read_bytes()
-    done = subprocess.run(program, cwd=tmp_path, input=packed, capture_output=True, timeout=300)
+    done = subprocess.run(program, cwd=tmp_path, input=packed, capture_output=True, timeout=WAIT_S)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["format"] == "perf script"

@@ -13,12 +13,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from loops import WAIT_S
 
 from potadlab import cli, launch
 from potadlab.bundled import notebook, notebooks
 from potadlab.errors import CannotRecord, PotadError
-
-STARTED_WITHIN_S = 240  # the core is compiled first, if it is not yet
 
 
 def test_a_changed_notebook_is_set_aside_not_lost(tmp_path):
@@ -106,11 +105,12 @@ def lab(tmp_path):
         yield (*wait_for_address(told, process), tmp_path)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(WAIT_S)
 
 
 def wait_for_address(told: Path, process: subprocess.Popen) -> tuple[str, str]:
-    for _ in range(STARTED_WITHIN_S * 5):
+    end = time.monotonic() + WAIT_S  # the core is compiled first, if it is not yet
+    while time.monotonic() < end:
         assert process.poll() is None, told.read_text()
         found = re.search(
             r"(http://127\.0\.0\.1:\d+)/lab/tree/lab\.ipynb\?token=(\w+)", told.read_text()
@@ -131,9 +131,9 @@ def answers(address: str) -> bool:
 def test_the_lab_serves_a_copy_behind_a_token(lab):
     address, token, folder = lab
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(f"{address}/api/contents", timeout=20)
+        urllib.request.urlopen(f"{address}/api/contents", timeout=60)
     page = (
-        urllib.request.urlopen(f"{address}/lab/tree/lab.ipynb?token={token}", timeout=20)
+        urllib.request.urlopen(f"{address}/lab/tree/lab.ipynb?token={token}", timeout=60)
         .read()
         .decode()
     )
@@ -143,7 +143,7 @@ def test_the_lab_serves_a_copy_behind_a_token(lab):
     request = urllib.request.Request(
         f"{address}/api/kernelspecs", headers={"Authorization": f"token {token}"}
     )
-    specs = json.load(urllib.request.urlopen(request, timeout=20))["kernelspecs"]
+    specs = json.load(urllib.request.urlopen(request, timeout=60))["kernelspecs"]
     assert specs["python3"]["spec"]["argv"][0] == sys.executable
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loops import WAIT_S
 
 import potadlab as pl
 from potadlab.core.layout import NONE
@@ -330,7 +331,7 @@ def test_each_recording_is_of_a_name_of_its_own_and_ends_once(shown, tmp_path, m
         events.then = [row(1, 0, 64 + place) for place in range(pages)]
         panel.step()
         asked = threading.Event()
-        panel._thread.submit(asked.wait)  # it is still busy with something
+        panel._thread.submit(asked.wait, WAIT_S)  # it is still busy with something
         panel.record.click()
         assert panel.record.disabled
         asked.set()

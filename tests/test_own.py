@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from loops import WAIT_S
 from made import allocate, ops_of, release, space_of, split
 
 import potadlab as pl
@@ -145,7 +146,9 @@ def test_an_edit_is_seen_by_the_next_process(tmp_path):
     for text in (source, source.replace("return best", "return best + 16")):
         place.write_text(text)
         command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=WAIT_S
+        )
         assert done.returncode == 0, done.stderr
         found.append(int(done.stdout))
     assert found == [0, 16]
