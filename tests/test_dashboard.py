@@ -14,6 +14,7 @@ from potadlab.core.raster import FREE
 from potadlab.dashboard import Dashboard, uploading, words
 from potadlab.dashboard.controls import FASTEST, FASTEST_PICTURES, OWN_FILE
 from potadlab.dashboard.flow import PATIENCE_S, Flow, Frame
+from potadlab.dashboard.maps import SMALL
 from potadlab.kinds import KINDS
 from potadlab.session import Claimed, Step, Told
 from potadlab.views import regions, theme
@@ -132,20 +133,45 @@ def test_statistics_are_of_frames_shown(page):
 
 
 @pytest.fixture(scope="module")
-def dashboard():
-    """Without an event loop everything happens at once.
+def opened():
+    """A dashboard of the whole module, and what it said when it was opened.
 
-    Made in a thread of its own: Playwright keeps a loop running in the main one.
+    Without an event loop everything happens at once.  Made in a thread of its own: Playwright keeps
+    a loop running in the main one.
     """
     with ThreadPoolExecutor(1) as thread:
         board = thread.submit(Dashboard, "mixed_owners").result()
-    yield board
+    yield board, board.controls.message.value
     board.close()
 
 
-def test_it_opens_with_a_trace_ready_to_play(dashboard):
+@pytest.fixture
+def dashboard(opened):
+    """The dashboard as it was opened, whatever the test before has done; its session if it can."""
+    board, _ = opened
+    controls = board.controls
+    controls.tabs.selected_index = 0
+    if board.session.trace.path != dataset("mixed_owners") or board.session.added:
+        board.open("mixed_owners")
+    controls.colouring.value, controls.speed.value = theme.BY_SIZE, 1.0
+    controls.worst.value = controls.lie.value = False
+    board.comparing.difference.value = None
+    for name in ("potad", "buddy", *controls.allocators):
+        controls.allocators[name].value = name in ("potad", "buddy")
+    if board.screen != SMALL:
+        board.screen, board.window = SMALL, regions.whole(board._end(), pixels=SMALL.pixels)
+        board._resized()
+    board.moments.opened()
+    press(board, "Escape")
+    board.show_whole()
+    board.go(0)
+    board.say("")
+    return board
+
+
+def test_it_opens_with_a_trace_ready_to_play(opened, dashboard):
     assert dashboard.session.trace.name == "mixed_owners"
-    assert "ready to play" in dashboard.controls.message.value
+    assert "ready to play" in opened[1]
     assert dashboard.names == ["potad", "buddy"]
     assert dashboard.bridge.targets == dashboard.stage.canvas.targets
 
@@ -848,22 +874,12 @@ def test_names_from_traces_are_text():
 # ---- links -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def mixed(dashboard):
-    """The dashboard on the untouched trace, and nothing replayed if it is so."""
-    if dashboard.session.trace.path != dataset("mixed_owners") or dashboard.session.added:
-        dashboard.open("mixed_owners")
-    dashboard.controls.colouring.value, dashboard.controls.lie.value = theme.BY_SIZE, False
-    return dashboard
-
-
 def link_of(dashboard) -> str:
     dashboard.keeping.link.click()
     return dashboard.keeping.address.value
 
 
-def test_a_link_opens_the_same_moment_zoom_and_colours(mixed, tmp_path):
-    dashboard = mixed
+def test_a_link_opens_the_same_moment_zoom_and_colours(dashboard, tmp_path):
     dashboard.go(4_321)
     dashboard.zoom(5)
     dashboard.controls.colouring.value = theme.BY_AGE
@@ -913,8 +929,7 @@ def test_a_link_opens_the_same_moment_zoom_and_colours(mixed, tmp_path):
         ("&at", "&x=" + "y" * 4000 + "&at", "letters, at most 4,000"),
     ],
 )
-def test_a_bad_link_is_one_line_and_all_stays_as_it_was(mixed, old, new, told):
-    dashboard = mixed
+def test_a_bad_link_is_one_line_and_all_stays_as_it_was(dashboard, old, new, told):
     dashboard.go(5)
     link = link_of(dashboard)
     assert old in link
@@ -930,8 +945,7 @@ def test_a_bad_link_is_one_line_and_all_stays_as_it_was(mixed, old, new, told):
     assert dashboard.session is session
 
 
-def test_ops_by_hand_are_in_no_link(mixed):
-    dashboard = mixed
+def test_ops_by_hand_are_in_no_link(dashboard):
     dashboard.controls.claim.click()
     dashboard.keeping.address.value = ""
     assert link_of(dashboard) == ""
@@ -939,8 +953,7 @@ def test_ops_by_hand_are_in_no_link(mixed):
     dashboard.undo()
 
 
-def test_the_page_completes_a_link_and_follows_that_in_its_address(mixed):
-    dashboard = mixed
+def test_the_page_completes_a_link_and_follows_that_in_its_address(dashboard):
     dashboard.go(9)
     link = link_of(dashboard)
     dashboard._hear({"type": "address", "url": f"http://127.0.0.1:1/{link}", "copied": True})
