@@ -16,6 +16,7 @@ from ..views import descriptors, latency, orders, strip, theme, timeline
 from .maps import SMALL, Maps, Screen, wire
 
 SIDE_WIDTH = 300
+SIDE_HEIGHT = 150  # two are as high as a map and what is below it
 STRIP = "strip"  # what the page calls it
 POISON_COLOUR = KINDS[KIND["poison"]].colour
 
@@ -81,7 +82,7 @@ class Canvas(Maps):
 
     def _side(self) -> None:
         for plot in (self.descriptors, self.latency):
-            plot.sizing_mode, plot.width = "fixed", SIDE_WIDTH
+            plot.sizing_mode, plot.width, plot.height = "fixed", SIDE_WIDTH, SIDE_HEIGHT
 
     def _layout(self) -> Any:
         pairs = [

@@ -57,7 +57,7 @@ def draw(
         title=title,
         x_range=Range1d(0, seconds),
         y_range=Range1d(0, high),
-        height=115,
+        height=102,
         sizing_mode="stretch_width",
         tools="",
         y_axis_label=f"free, {UNITS[unit]}",
@@ -65,6 +65,6 @@ def draw(
     colours = [size.colour for size in theme.SIZES]
     plot.varea_stack(NAMES, x="time_s", color=colours, source=data)
     timeline.draw(plot, marker)
-    plot.yaxis.ticker.desired_num_ticks = 3  # in 60 px
+    plot.yaxis.ticker.desired_num_ticks = 3  # in 47 px
     theme.compact(plot)
     return plot
