@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pages import WAIT_S
 
 from potadlab.bundled import notebook
 from potadlab.launch import port_to_use, server_arguments, write_kernelspec
@@ -27,7 +28,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WAIT_MS = 120_000  # kernels may have to be compiled first
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Lab:
 
     url: str
     folder: Path
+    pid: int
 
     def address(self, name: str) -> str:
         """Of a notebook in a workspace of its own: JupyterLab would open those of others beside."""
@@ -82,15 +83,15 @@ def running_lab(home: Path) -> Iterator[Lab]:
     server = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
     try:
         _wait_for(f"http://127.0.0.1:{port}/api", server, Path(log.name))
-        yield Lab(f"http://127.0.0.1:{port}/?token={token}", folder)
+        yield Lab(f"http://127.0.0.1:{port}/?token={token}", folder, server.pid)
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(WAIT_S)
         log.close()
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()
         try:
@@ -112,6 +113,6 @@ def browser(chromium, tmp_path_factory):
             args=list(FLAGS),
             viewport={"width": 1280, "height": 720},
         )
-        context.set_default_timeout(WAIT_MS)
+        context.set_default_timeout(1000 * WAIT_S)
         yield context
         context.close()

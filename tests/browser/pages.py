@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import time
+from collections.abc import Callable
 from copy import copy
 from pathlib import Path
 
 import nbformat
 
 FIGURE = ".potadlab .bk-Figure"
+WAIT_S = 300  # much may have to be compiled first; a test that fails takes as long
 NOISE = re.compile("favicon")
 
 
@@ -72,11 +75,14 @@ class Page:
 
     def until(self, expression: str) -> None:
         """Wait until an expression in the kernel is true."""
-        for _ in range(600):
-            if self.python(f"bool({expression})"):
-                return
+        self.await_(lambda: self.python(f"bool({expression})"), f"true: {expression}")
+
+    def await_(self, is_so: Callable[[], bool], what: str) -> None:
+        """Wait until something is so."""
+        end = time.monotonic() + WAIT_S
+        while not is_so():
+            assert time.monotonic() < end, f"never {what}; console: {self.console}"
             self.page.wait_for_timeout(100)
-        raise AssertionError(f"never true: {expression}; console: {self.console}")
 
     def button(self, text: str):
         """The button that says just this; its icon is a letter to those who ask by role."""

@@ -11,6 +11,8 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from listening import elsewhere
+from loops import WAIT_S
 from pages import Page, keep
 
 from potadlab.dashboard import Dashboard
@@ -41,8 +43,8 @@ def link(board):
 
 
 @pytest.fixture(scope="module")
-def address(link, chromium, tmp_path_factory):
-    """Of the running app."""
+def app(link, chromium, tmp_path_factory):
+    """The running app, and a file of what it tells."""
     home = tmp_path_factory.mktemp("app")
     environment = {**os.environ, "XDG_DATA_HOME": str(home), "JUPYTER_CONFIG_DIR": str(home)}
     command = [sys.executable, "-m", "potadlab", "lab", "--app", "--no-browser", link]
@@ -50,14 +52,21 @@ def address(link, chromium, tmp_path_factory):
     with told.open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, env=environment)
     try:
-        yield _address(told, server)
+        server.told = told
+        yield server
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        server.wait(WAIT_S)
+
+
+@pytest.fixture(scope="module")
+def address(app):
+    return _address(app.told, app)
 
 
 def _address(told, server):
-    for _ in range(1200):
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
         assert server.poll() is None, told.read_text()
         found = re.search(r"http://127\.0\.0\.1:\d+/\?\S+", told.read_text())
         if found and _answers(found[0].partition("?")[0]):
@@ -124,10 +133,14 @@ def test_it_shows_no_code_and_asks_no_other_host(page, address):
 def answer(url: str) -> tuple[int, str]:
     """Status, and the address after redirections."""
     try:
-        with urllib.request.urlopen(url, timeout=20) as found:
+        with urllib.request.urlopen(url, timeout=60) as found:
             return found.status, found.url
     except urllib.error.HTTPError as error:
         return error.code, error.url
+
+
+def test_it_listens_on_localhost_only(page, address, app):
+    assert elsewhere(app.pid) == []
 
 
 @pytest.mark.parametrize("path", ["/", "/voila/files/lab.ipynb", "/voila/api/shutdown/x"])

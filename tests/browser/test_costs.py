@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from loops import WAIT_S
 from pages import Page, keep, opened, picture
 
 SETUP = """\
@@ -14,7 +15,7 @@ from potadlab.kinds import KINDS, KIND
 trace = pl.Trace.read(pl.datasets()["mixed_owners"])
 dashboard = pl.lab.Dashboard(replace(trace, ops=trace.ops[:300_000]), ["potad", "buddy"])
 dashboard"""
-COMPILE_MS = 600_000  # three allocators with a meter, on a machine where nothing is compiled
+COMPILE_MS = 1000 * WAIT_S  # three allocators with a meter, where nothing is compiled
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +137,8 @@ def test_a_click_on_any_byte_lights_up_its_lookup_in_three_structures(page):
     cells = page.page.locator(".potadlab-cards:visible .potadlab-line")
     assert cells.count() == sum(many for _, _, many in answers)
     see(page, ".potadlab-cards:visible", "costs_byte_lighting")
-    page.page.wait_for_timeout(4000)
-    assert cells.last.evaluate("(cell) => getComputedStyle(cell).opacity") == "1"
+    lit = "(cell) => getComputedStyle(cell).opacity === '1'"
+    page.await_(lambda: cells.last.evaluate(lit), "lit")
     keep(page, "costs_byte")
 
 

@@ -7,8 +7,6 @@ from pages import Page, keep, opened, picture
 
 from potadlab.bundled import notebook
 
-WAIT_MS = 240_000  # rare verbs are compiled at the first failure and the first claim
-
 
 def setup() -> str:
     """The first cell of the notebook."""
@@ -20,7 +18,6 @@ def setup() -> str:
 @pytest.fixture(scope="module")
 def page(lab, browser):
     shown = opened(lab, browser, "stage", setup())
-    shown.page.set_default_timeout(WAIT_MS)
     shown.says("ready to play")
     shown.run("dashboard = stage; stage.go(stage.session.length)")
     shown.until("stage.stage.settled")

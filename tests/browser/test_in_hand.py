@@ -47,11 +47,10 @@ def words(page: Page, name: str) -> list[str]:
 
 def wait_rows(page: Page, count: int) -> None:
     """Until the page itself has so many rows for each."""
-    for _ in range(100):
-        if all(len(words(page, name)) == count for name in ("potad", "buddy")):
-            return
-        page.page.wait_for_timeout(100)
-    raise AssertionError(f"never {count} rows: {words(page, 'potad')}, {words(page, 'buddy')}")
+    page.await_(
+        lambda: all(len(words(page, name)) == count for name in ("potad", "buddy")),
+        f"{count} rows: {words(page, 'potad')}, {words(page, 'buddy')}",
+    )
 
 
 EMPTY = [(0, 16, "64 KiB")]
@@ -198,6 +197,42 @@ def test_a_large_space_is_a_map_in_the_page(lab, browser, page):
     shown.says("block of 1 GiB, anon")
     shown.until("hand.stage.settled")
     keep(shown, "hand_map")
+    assert shown.console == []
+    shown.close()
+
+
+def test_from_a_tebibyte_and_a_half_to_one_granule_of_512_bytes_by_the_wheel(lab, browser, page):
+    code = (
+        "import potadlab as pl\n"
+        "potad = pl.Potad(pl.Space.ram('1.5TiB', granule='512'))\n"
+        "for size in ('1TiB', '512', '2KiB'):\n"
+        "    potad.allocate(size)\n"
+        "block = potad.allocate('512', owner='the one')\n"
+        "hand = pl.lab.Hand(potad)\nhand"
+    )
+    shown = pages.opened(lab, browser, "granule", code)
+    shown.until("hand.stage.settled")
+    seen = (
+        "[hand.window.columns, hand.window.granules_per_cell, hand.window.scale,"
+        " *divmod(block.start // 512 - hand.window.first, hand.window.row_granules)]"
+    )
+    for _ in range(60):  # figures that are put up anew, as labels grow, do not hear a step
+        columns, wide, scale, row, column = shown.python(seen)
+        if (columns, wide) == (32, 1):
+            break
+        middle = columns // 2 * scale
+        shown.page.mouse.move(*shown.point("map potad", middle, (row + 0.5) * scale))
+        shown.page.mouse.wheel(0, -100)
+        shown.page.wait_for_timeout(400)
+        shown.until("hand.stage.settled")
+    assert (columns, wide) == (32, 1)
+    shown.page.mouse.click(*shown.point("map potad", (column + 0.5) * scale, (row + 0.5) * scale))
+    start = shown.python("block.start")
+    assert start > 1 << 40
+    shown.says(f"potad, at {start:#x}:")
+    shown.says("block of 512 B")
+    shown.says("owner: the one")
+    keep(shown, "hand_granule")
     assert shown.console == []
     shown.close()
 

@@ -114,6 +114,42 @@ def test_typing_in_find_is_no_key_and_enter_goes_to_kind_after_kind(page):
     assert page.page.locator(".potadlab img").count() == 0
 
 
+def test_an_address_and_an_owner_are_found(page):
+    block = page.python("live[len(live) // 2].tolist()[:2]")  # granule, order
+    find(page, hex(block[0] * 4096))
+    page.until(f"dashboard.selected and dashboard.selected[1] == {block[0]}")
+    page.says(f"{block[0] * 4096:#x} in potad: block of ")
+    page.until("dashboard.stage.settled")
+    page.until(shown_is_painted(page, "potad"))
+    page.run(
+        "owners = dashboard.session.owners\n"
+        "name = owners[int(live['owner'][live['owner'] >= 0][0])]\n"
+        "own = [int(b['granule']) for b in live"
+        " if b['owner'] >= 0 and name.lower() in owners[b['owner']].lower()]"
+    )
+    page.run("dashboard.selected = None")
+    find(page, page.python("name"))
+    page.says(f": 1 of {page.python('len(own)'):,} blocks in potad")
+    assert page.python("dashboard.selected[1] == own[0]")
+
+
+def test_a_drag_moves_every_map_by_the_rows_it_went(page):
+    page.run("dashboard.show_whole(); dashboard.zoom(4, granule=dashboard.window.end // 2)")
+    page.until("dashboard.stage.settled")
+    first, scale, row = page.python(
+        "[dashboard.window.first, dashboard.window.scale, dashboard.window.row_granules]"
+    )
+    x, y = page.point("map potad", 100, 30)
+    _, below = page.point("map potad", 100, 30 + 8 * scale)
+    page.page.mouse.move(x, y)
+    page.page.mouse.down()
+    page.page.mouse.move(x, below, steps=5)
+    page.page.mouse.up()
+    page.until(f"dashboard.window.first == {first} - 8 * {row} and dashboard.stage.settled")
+    for name in ("potad", "buddy"):
+        page.until(shown_is_painted(page, name))
+
+
 def test_shift_and_drag_select_a_range_and_tell_what_is_in_it(page):
     page.page.locator(".potadlab button[title='show all memory']").click()
     page.until("dashboard.window.first == 0 and dashboard.stage.settled")
@@ -198,11 +234,7 @@ def test_the_old_picture_is_stretched_until_the_new_one_is_painted(page):
         f"regions.stretched(bytes.fromhex('{shown}'), before, dashboard.window).hex()"
     )
     assert expected != shown
-    for _ in range(100):
-        if image(page, "buddy") == expected:
-            break
-        page.page.wait_for_timeout(50)
-    assert image(page, "buddy") == expected
+    page.await_(lambda: image(page, "buddy") == expected, "stretched")
     assert not page.python("dashboard.stage.settled")
     page.run("dashboard.stage.still = False")
     page.until("dashboard.stage.settled")
@@ -267,6 +299,34 @@ def test_side_by_side_differences_metrics_and_a_table_to_paste(page):
     )
     page.page.get_by_label("Difference").select_option(label="none")
     page.until("len(dashboard.stage.canvas.names) == 2 and dashboard.stage.settled")
+
+
+def test_four_allocators_side_by_side_at_one_moment_and_zoom(page):
+    page.tab("Compare")
+    page.run("dashboard.go(400_000)")
+    spec = page.page.get_by_label("Allocator", exact=True)
+    for count, each in ((3, "buddy:pcp=off"), (4, "potad:caches=off")):
+        spec.fill(each)
+        page.press("Add")
+        page.says(f"{each}: replayed beside the others")
+        page.until(f"len(dashboard.stage.canvas.names) == {count} and dashboard.stage.settled")
+    names = page.python("dashboard.stage.canvas.names")
+    assert names == ["potad", "buddy", "buddy:pcp=off", "potad:caches=off"]
+    page.page.evaluate("document.querySelector('.potadlab-figures').scrollIntoView()")
+    wide = page.python("dashboard.window.granules_per_cell")
+    page.page.mouse.move(*page.map_point("buddy:pcp=off", 0.5, 0.5))
+    page.page.mouse.wheel(0, -100)
+    page.until(f"dashboard.window.granules_per_cell < {wide} and dashboard.stage.settled")
+    pictures = {image(page, name) for name in names}
+    assert len(pictures) == 4
+    for name in names:
+        page.until(shown_is_painted(page, name))
+        assert name in page.page.locator(".potadlab-numbers:visible").inner_text()
+    keep(page, "tools_four")
+    page.page.locator(".potadlab").get_by_label("buddy:pcp=off").uncheck()
+    page.page.locator(".potadlab").get_by_label("potad:caches=off").uncheck()
+    page.until("dashboard.names == ['potad', 'buddy'] and dashboard.stage.settled")
+    page.run("dashboard.show_whole()")
 
 
 def test_the_session_is_kept_and_opens_at_the_same_moment_and_zoom(page, lab):

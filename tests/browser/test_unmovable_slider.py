@@ -11,13 +11,12 @@ import potadlab as pl
 unmovable = pl.lab.Unmovable(["llfree", "buddy"], "64MiB", turnovers=3, seeds=2)
 unmovable"""
 SHARES = {"read": 0.3, "huge": 0.3, "small": 0.1, "kernel": 0.3}
-COMPILE_MS = 300_000
 
 
 @pytest.fixture(scope="module")
 def page(lab, browser):
     shown = opened(lab, browser, "unmovable", SETUP, ".potadlab")
-    shown.page.wait_for_selector(".potadlab .bk-Figure", timeout=COMPILE_MS)
+    shown.page.wait_for_selector(".potadlab .bk-Figure")
     yield shown
     shown.close()
 

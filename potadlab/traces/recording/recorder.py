@@ -262,6 +262,8 @@ class _Recording:
             self.exit_code = self._work(seconds, command, came)
         self._instance.stop()
         pages = pages_allocated() - pages
+        self._tell(1.0, "looking at the memory")
+        after = Memory.now()  # at once: the machine goes on, and events of it are told no more
         self._write(final=True)
         counts = {
             "lost_events": self._instance.stats()["lost"],
@@ -269,9 +271,8 @@ class _Recording:
         }
         read = self._stream.counts
         counts |= {name: read[name] for name in ("stacks", "stacks_lost", "strange")}
-        self._tell(1.0, "looking at the memory")
         told = {"clock": self._instance.clock, "work_begins_s": self.work_s}
-        self._output.keep(before, Memory.now(), counts, told)
+        self._output.keep(before, after, counts, told)
 
     def _begin(self) -> Memory:
         """Record, look at the memory, and make of it what it was at the first event."""
