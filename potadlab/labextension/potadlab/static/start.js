@@ -7,14 +7,19 @@
   const told = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
   const NOTEBOOKS = ["lab.ipynb", ...["live.ipynb"].filter((name) => name === told.treePath)];
 
-  // Once only: after a reload of the page the cells have run, and their kernel still lives.
+  // Once only: after a reload of the page the cells have run, and their kernel still lives.  Where
+  // it does not, all that they show is gone with it.
   const untouched = (panel) =>
     Array.from(panel.content.model.cells).every((cell) => !cell.executionCount);
+  const idle = async ({ session }) => {
+    const told = await session?.kernel?.requestExecute({ code: "", silent: true }).done;
+    return told?.content.execution_count === 0;
+  };
 
   async function runWhenReady(app, panel) {
     await panel.context.ready;
     await panel.sessionContext.ready;
-    if (untouched(panel)) {
+    if (untouched(panel) || (await idle(panel.sessionContext))) {
       app.shell.activateById(panel.id);
       app.shell.collapseLeft(); // the file browser: the dashboard takes the width
       await app.commands.execute("notebook:run-all-cells");
