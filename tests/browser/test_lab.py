@@ -222,6 +222,8 @@ def test_opened_again_after_its_kernel_has_ended_the_notebook_runs_anew(page):
     page.says("ready to play")
     page.until("dashboard.stage.settled")
     page.run("marked = dashboard")
+    page.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
     page.page.reload()  # now the kernel lives: what it shows is shown again, nothing is run
     page.page.wait_for_selector(".potadlab")
     page.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session")
