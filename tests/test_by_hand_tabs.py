@@ -1,13 +1,15 @@
 """The tabs Failures and Claims without a browser: what is asked there becomes ops, and is told."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from made import pages_in_use, space_of
+from made import blocks_of, pages_in_use, space_of
 
 from potadlab.core.layout import Flag, Verb
-from potadlab.dashboard import Dashboard
+from potadlab.dashboard import Dashboard, claiming
+from potadlab.kinds import KIND
 from potadlab.units import MIB
 
 
@@ -145,6 +147,27 @@ def test_a_claim_falls_through_its_steps_and_migrating_is_counted(board):
     assert "8 blocks moved out of the way, 32 KiB copied" in "\n".join(board.log)
 
 
+def test_what_is_in_the_way_is_weighed_and_what_stays_is_listed_first(board):
+    claiming = board.claiming
+    front(board, claiming)
+    claiming.size.value = 16 * MIB
+    claiming.search()
+    assert (
+        "the nearest window: 0x0: 8 blocks (32 KiB) would have to move, 8 blocks (32 KiB) stay"
+    ) in claiming.step.value
+    listed = [text for text, _ in claiming.block.options]
+    assert listed[0] == "16 blocks"
+    assert [", stays" in text for text in listed[1:]] == [True] * 8 + [False] * 8
+
+
+def test_what_moves_and_what_stays_have_each_their_own_sum():
+    found = blocks_of((0, 2, 1, KIND["anon"], 0), (8, 0, 2, KIND["slab"], 0))
+    assert claiming._weighed(found, 4096) == (
+        ": 1 block (16 KiB) would have to move, 1 block (4 KiB) stay"
+    )
+    assert claiming._weighed(found[:0], 4096) == ": free"
+
+
 def test_the_curve_by_size(board):
     claiming = board.claiming
     claiming.area.value, claiming.sizes.value, claiming.moments.value = 2 * MIB, 8 * MIB, 2
@@ -153,7 +176,16 @@ def test_the_curve_by_size(board):
     assert potad.size_bytes.tolist() == [MIB, 2 * MIB, 4 * MIB, 8 * MIB]
     assert not potad.done.any(), "a page is in each MiB"
     assert moving.done.all()
-    assert "100 %" in claiming.curve.children[1].value
+    rows = re.findall("<tr>(.*?)</tr>", claiming.curve.children[1].value)
+    cells = [re.findall("<t[dh]>(.*?)</t[dh]>", one) for one in rows]
+    assert cells[0] == ["given", "1 MiB", "2 MiB", "4 MiB", "8 MiB"]
+    assert cells[1] == ["potad", *["0 %"] * 4]
+    given = {one[0]: [text.partition(",")[0] for text in one[1:]] for one in cells[2:]}
+    assert given == {
+        "potad, may migrate": ["100 %"] * 4,
+        "cma": ["0 %"] * 4,
+        "cma, may migrate": ["100 %", "100 %", "0 %", "0 %"],  # its area is 2 MiB
+    }
     claiming.moments.value = 0
     claiming.measure.click()
     assert "0 moments" in board.controls.message.value

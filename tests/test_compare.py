@@ -85,3 +85,12 @@ def test_text_fits_80_columns_and_markdown_has_no_markup_from_names(session):
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
     assert {len(row.replace("\\|", "").split("|")) for row in rows} == {5}
     assert len(rows) == len(found) + 1 + 2
+
+
+def test_no_two_names_are_cut_to_the_same(session):
+    specs = ["buddy:pcp=on,tails=off", "buddy:pcp=on,tails=on", "potad"]
+    several = Session(session.trace, specs)
+    text = compare.as_text(several, compare.metrics(several, 4), 4)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(spec in text.split() for spec in specs)
+    assert [line.split()[:1] for line in text.splitlines()].count(["metric"]) == 2

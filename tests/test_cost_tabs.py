@@ -21,6 +21,7 @@ from potadlab.metrics.descriptors import start_bits_bytes
 from potadlab.runs import Case, Touching, count_lines, lines_over_time, touched_by
 from potadlab.traces import Trace
 from potadlab.units import format_size
+from potadlab.views import lines as lines_view
 from potadlab.views import whatif
 
 compiled = pytest.mark.skipif(not AVAILABLE, reason="lines are counted in compiled kernels only")
@@ -80,6 +81,7 @@ def test_bars_and_sums_follow_moment_and_sliders(board):
 
 def test_lookups_are_measured_by_structure_and_population(board):
     tab = look_at(board, board.looking)
+    tab.measured.clear()
     for name, box in tab.structures.items():
         box.value = name in ("memmap", "heads")
     tab.count.value = False
@@ -95,6 +97,10 @@ def test_lookups_are_measured_by_structure_and_population(board):
     granules = latency.generated(10_000)[1]
     assert float(rows[0][7]) == pytest.approx(64 * granules / 10_000, abs=0.1)
     assert [one.blocks for one in tab.curves()] == [live, live]
+    measured = [one for found in tab.measured.values() for one in found]
+    for row, one in zip(rows, measured, strict=True):
+        figures = (one.independent_ns, one.dependent_ns, one.p50_ns, one.p99_ns)
+        assert row[2:6] == [f"{ns:.1f}" for ns in figures]
     tab.shown.value = "heads, all populations"
     assert [one.blocks for one in tab.curves()] == [10_000, live]
     assert len(tab.plots) == 3
@@ -264,6 +270,9 @@ def test_every_op_is_counted_and_the_dearest_is_found(board):
             done = np.isin(verbs, rows) & (events["outcome"] == Outcome.DONE)
             assert total == pytest.approx(events["lines"][done].sum())
             assert found["ops"].sum() == done.sum()
+    tab.verb.value = "both"
+    tops = [lines_view.top(each) for each in tab.columns().values()]
+    assert [plot.y_range.end for plot in tab.plots] == [pytest.approx(1.05 * max(tops))] * 2
     tab.verb.value = "release"
     tab.dearest.click()
     most = {

@@ -456,6 +456,11 @@ def test_find_goes_to_an_address_a_kind_an_owner_one_after_the_other(dashboard):
         assert dashboard.selected == ("potad", int(wanted[at]))
         assert f"{at + 1:,} of {len(wanted):,} blocks in potad" in said
     assert "triangle" in dashboard.stage.canvas.marks["potad"].data["marker"]
+    dashboard.choose("buddy", 0)
+    find(dashboard, KINDS[kind].name)
+    own = dashboard.session.runs["buddy"].live(dashboard.index)
+    own = own["granule"][(own["kind"] == kind) & (own["granule"] > 0)]
+    assert dashboard.selected == ("buddy", int(own[0])), "on the map that was clicked"
     said = find(dashboard, "<b>nobody</b>")
     assert "potadlab-error" in said
     assert "&lt;b&gt;" in said
@@ -661,6 +666,9 @@ def test_a_session_is_saved_and_opens_at_the_same_moment_and_zoom(dashboard, tmp
     dashboard.controls.claim.click()
     dashboard.zoom(4)
     dashboard.controls.colouring.value = theme.BY_AGE
+    dashboard.controls.worst.value, dashboard.controls.speed.value = True, 0.1
+    dashboard.comparing.difference.value = ("potad", "buddy")
+    dashboard.moments.what.value = "claim"
     press(dashboard, "b")
     find(dashboard, "4MiB-12MiB")
     dashboard.choose("buddy", int(block["granule"]))
@@ -672,6 +680,8 @@ def test_a_session_is_saved_and_opens_at_the_same_moment_and_zoom(dashboard, tmp
     text = (tmp_path / "mine.session.json").read_text()
     assert '"bundled": "mixed_owners"' in text
     dashboard.controls.colouring.value = theme.BY_SIZE
+    dashboard.controls.worst.value, dashboard.controls.speed.value = False, 1.0
+    dashboard.comparing.difference.value, dashboard.moments.what.value = None, "failure"
     dashboard.open("mixed_owners")
     assert dashboard.session.added == 0
     keeping.name.value = str(tmp_path / "mine")
@@ -883,12 +893,14 @@ def test_a_link_opens_the_same_moment_zoom_and_colours(dashboard, tmp_path):
     dashboard.go(4_321)
     dashboard.zoom(5)
     dashboard.controls.colouring.value = theme.BY_AGE
-    dashboard.controls.lie.value = True
+    dashboard.controls.lie.value = dashboard.controls.worst.value = True
+    dashboard.comparing.difference.value = ("potad", "buddy")
     dashboard.choose("buddy", dashboard.window.first + 3)
     before, link = dashboard.keeping.view(), link_of(dashboard)
     assert link.startswith("?potadlab=mixed_owners&of=potad&of=buddy")
     assert dashboard.bridge.key not in link
-    dashboard.controls.lie.value = False
+    dashboard.controls.lie.value = dashboard.controls.worst.value = False
+    dashboard.comparing.difference.value = None
     dashboard.controls.colouring.value = theme.BY_SIZE
     dashboard.go(0)
     dashboard.show_whole()

@@ -9,6 +9,7 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import ipywidgets
 import numpy as np
@@ -31,7 +32,7 @@ from potadlab.kinds import KIND
 from potadlab.session import Told, end_of_service
 from potadlab.traces import Trace
 from potadlab.units import MIB
-from potadlab.views import failures, orders, regions
+from potadlab.views import failures, orders, regions, theme
 from potadlab.workloads import generate
 
 NAMES = ["potad", "buddy"]
@@ -695,6 +696,53 @@ def test_memory_that_is_added_is_painted_and_owners_are_ranked_by_what_they_ask_
     found = [[image[int(y), int(x)] for x, y in places] for image in images]
     assert found == [[HOLE, HOLE], [FREE, FREE], [HOLE, HOLE]]
     board.close()
+
+
+def test_what_playing_costs_is_told(board, monkeypatch):
+    stats = {"shown": 9, "fps": 12.34, "lag_ms_p50": 45.6, "lag_ms_p95": 99.0, "flight_ms_p50": 7.0}
+    spent = SimpleNamespace(monotonic=lambda: 110.0, process_time=lambda: 22.5)
+    monkeypatch.setattr("potadlab.dashboard.telling.time", spent)
+    monkeypatch.setattr(board, "frame_stats", lambda over_s: stats)
+    board.telling._spent, board.stage.page_ms, board.playing = (100.0, 20.0), 3.4, True
+    board.telling.status()
+    told = "12.3 frames per s, lag 46 ms; 25% of a processor, page 3 ms"
+    assert board.controls.status.value == told
+    board.playing = False
+    board.telling.status()
+    assert board.controls.status.value == ""
+
+
+def test_the_caption_of_a_picture_says_what_it_shows(board):
+    board.go(9)
+    board.zoom(1)
+    for worst, by in ((False, "size"), (True, "size, the worst in a cell")):
+        board.controls.worst.value = worst
+        (name, where), keys = board.telling.caption()
+        assert name == f"by hand after op 9 of {board.session.length}, 0.800000 s"
+        start, end = (words.address(at * 4096) for at in (board.window.first, board.window.end))
+        assert where == f"{start} to {end}, coloured by {by}"
+        assert keys == [*theme.legend_sizes(4096), *theme.legend_map("size", board.light)]
+    board.choose("potad", 7)
+    board.fail()
+    assert board.telling.caption()[0][0].endswith("; 1 op added by hand")
+
+
+def test_of_failures_at_random_it_is_told_how_many_owners_heard(board):
+    def came(allocator, result, *told):
+        one = Told(allocator, Outcome.POISONED_LIVE, "", "slab", "me", 1, 0, 4096)
+        return replace(one, result=result, told=told)
+
+    rows = [
+        (3, 0.1, [came("potad", "Delayed", "owner"), came("buddy", "Ignored")]),
+        (4, 0.2, [came("potad", "Recovered", "processes"), came("buddy", "Ignored", "processes")]),
+        (5, 0.3, [came("potad", "Delayed", "owner", "processes"), came("buddy", "")]),
+        (9, 0.4, [came("potad", "Failed", "owner"), came("buddy", "Failed")]),  # not asked of
+    ]
+    board.failing.know((board.session.ops, len(board.session.names), rows))
+    assert board.failing._summary({3, 4, 5}) == [
+        "  potad: 2 Delayed, 1 Recovered; owners told: 2",
+        "  buddy: 2 Ignored, 1 not asked; owners told: 0",
+    ]
 
 
 # ---- text, never markup; and of the right allocator ----

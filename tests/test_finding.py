@@ -92,6 +92,17 @@ def test_a_range_adds_up(data):
     assert found.largest_free == max(runs, default=0)
 
 
+def test_what_a_range_holds_is_told_by_kind_and_the_rest_in_one():
+    names = ["anon", "file", "slab", "ptdesc", "buffer", "network", "pipe", "stack"]
+    kinds = [(name, number + 1, 100 - 10 * number) for number, name in enumerate(names)]
+    found = finding.Held(4096, 36, kinds, free=32, largest_free=16, outside=8, failed=1)
+    assert finding.told("potad", found, PAGE) == (
+        "potad: 36 blocks (anon 400 KiB in 1, file 360 KiB in 2, slab 320 KiB in 3, "
+        "ptdesc 280 KiB in 4, buffer 240 KiB in 5, network 200 KiB in 6, others 280 KiB); "
+        "free 128 KiB, at most 64 KiB in a row; failed 4 KiB; out of service 32 KiB"
+    )
+
+
 def iter_run(free, at):
     while at in free:
         yield at

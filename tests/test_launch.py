@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from listening import elsewhere
 from loops import WAIT_S
 
 from potadlab import cli, launch
@@ -103,6 +104,7 @@ def lab(tmp_path):
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, env=environment)
     try:
         yield (*wait_for_address(told, process), tmp_path)
+        assert elsewhere(process.pid) == []
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(WAIT_S)

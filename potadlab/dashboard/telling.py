@@ -73,7 +73,7 @@ class Telling:
         after = f"{name} after op {index:,} of {session.length:,}"
         lines = [
             ", ".join([after, *session.clock.told(board._time_ns(), 6)])
-            + (f"; {session.added:,} ops added by hand" if session.added else ""),
+            + (f"; {words.many(session.added, 'op')} added by hand" if session.added else ""),
             f"{start} to {end}, coloured by {by}",
         ]
         legend = dict(self._legend())

@@ -151,12 +151,13 @@ def heading(session: Session, index: int) -> str:
 
 
 def as_text(session: Session, found: Sequence[Metric], index: int) -> str:
-    """At most 80 columns wide; further allocators stand in a table below."""
+    """At most 80 columns wide; allocators whose names have no room stand in a table below."""
     heads, rows = cells(session, found)
-    lines = _wrapped(heading(session, index))
-    for first in range(1, len(heads), _PER_TABLE):
-        shown = slice(first, first + _PER_TABLE)
-        width = (COLUMNS - _METRIC_COLUMNS) // len(heads[shown])
+    lines, room = _wrapped(heading(session, index)), COLUMNS - _METRIC_COLUMNS
+    beside = min(max(room // (max(map(len, session.names)) + 1), 1), _PER_TABLE)
+    for first in range(1, len(heads), beside):
+        shown = slice(first, first + beside)
+        width = room // len(heads[shown])
         for row in (heads, *rows):
             told = "".join(f"{_cut(cell, width - 1):>{width}}" for cell in row[shown])
             lines.append(f"{row[0]:<{_METRIC_COLUMNS}}{told}")
