@@ -33,8 +33,8 @@ stage = pl.lab.Dashboard(potad.trace("on stage"), ["potad", "buddy"])
 stage
 
 # %% [markdown]
-# Key 9, then the tab *Claims*: 8 MiB, aligned to 1 MiB, CMA's area 64 MiB. *Search*, and the
-# arrows go through its steps: 1 x 8 MiB, 2 x 4, 4 x 2, and 8 x 1 is found. *Claim* takes it.
+# The tab *Claims*, then the key End: 8 MiB, aligned to 1 MiB, CMA's area 64 MiB. *Search*, and its
+# arrows go through the steps: 1 x 8 MiB, 2 x 4, 4 x 2, and 8 x 1 is found. *Claim* takes it.
 # *Search* again: now all steps are in vain, and the nearest window is outlined with what is in its
 # way. Choose a block there, and its owner's call stack is shown. *Migrate and claim* moves them;
 # the log has the cost. CMA's answer stands in the same table.

@@ -232,3 +232,13 @@ def test_wrong_usage_is_told_in_a_line(capsys, arguments, tmp_path, monkeypatch)
 
 def test_the_usual_ones_are_there():
     assert not any(chosen(spec).allocator.needs_record for spec in ALLOCATORS)
+
+
+def test_few_processes_killed_are_told_with_the_seeds_beside():
+    found = []
+    for killed in ([0, 0, 1], [0, 0, 0], [4, 5, 9]):
+        samples = np.zeros((3, 2), SAMPLE)
+        samples["killed"][:, -1] = killed
+        found.append(Aged("mine", samples))
+    heads, rows = report.rows(SimpleNamespace(runs=found))
+    assert [row[heads.index("processes killed")] for row in rows] == ["0.3 (0-1)", "0", "6 (4-9)"]

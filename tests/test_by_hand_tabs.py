@@ -2,9 +2,10 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
-from made import blocks_of, pages_in_use
+from made import blocks_of, pages_in_use, space_of
 
 from potadlab.core.layout import Flag, Verb
 from potadlab.dashboard import Dashboard, claiming
@@ -12,11 +13,15 @@ from potadlab.kinds import KIND
 from potadlab.units import MIB
 
 
-@pytest.fixture
-def board():
+def opened(trace):
     """Without an event loop, in a thread of its own: Playwright keeps a loop in the main one."""
     with ThreadPoolExecutor(1) as thread:
-        made = thread.submit(Dashboard, pages_in_use(), ["potad", "buddy"]).result()
+        return thread.submit(Dashboard, trace, ["potad", "buddy"]).result()
+
+
+@pytest.fixture
+def board():
+    made = opened(pages_in_use())
     yield made
     made.close()
 
@@ -51,6 +56,16 @@ def test_an_xfs_buf_fails_and_its_owner_is_told_where_linux_ignores_it(board):
     board.undo()
     board.undo()
     assert board.session.added == 0
+
+
+def test_an_address_that_is_written_is_not_lost_to_what_was_chosen_before(board):
+    board.choose("potad", 9)
+    board.failing.address.value = f"{7 * 4096 + 123:#x}"  # while another tab is in front
+    board.claim()
+    front(board, board.failing)
+    assert board.failing.address.value == f"{7 * 4096 + 123:#x}"
+    board.choose("buddy", 9)
+    assert board.failing.address.value == f"{9 * 4096:#x}", "a later choice is followed"
 
 
 def test_failures_at_random_are_one_thing_to_undo_and_stay_in_a_saved_session(
@@ -92,6 +107,16 @@ def test_addresses_that_cannot_be(board, text):
     board.failing.fail.click()
     assert "potadlab-error" in board.controls.message.value
     assert board.session.added == 0
+
+
+def test_what_is_chosen_in_a_hole_is_out_of_service_in_every_tab():
+    board = opened(replace(pages_in_use(), space=space_of([(0, 4096), (8192, 12288)], (0, 12288))))
+    front(board, board.claiming)
+    for granule, said in ((5000, "out of service"), (100, "free")):
+        board.choose("buddy", granule)
+        assert f"in buddy: 4 KiB here: {said}" in board.claiming.chosen.value
+        assert f"4 KiB here: {said}" in board.controls.message.value
+    board.close()
 
 
 def test_a_claim_falls_through_its_steps_and_migrating_is_counted(board):

@@ -202,6 +202,13 @@ def test_running_means():
     assert heights[0] == heights[2] > heights[1]  # up is less in SVG
 
 
+def test_labels_of_populations_do_not_stand_on_each_other():
+    counts = (10_000, 100_000, 503_001, 1_000_000)
+    plot = latency.draw_populations([Measured("one", np.ones(2), each) for each in counts])
+    labels = plot.xaxis[0].major_label_overrides
+    assert [labels[each] for each in counts] == ["10,000", "100,000", "503,001", ""]
+
+
 def test_every_figure_can_be_drawn():
     marker = timeline.source
     found = over_time(facts()["record_bytes"])

@@ -101,7 +101,7 @@ def test_the_curve_by_size():
     np.testing.assert_equal(found["in_vain"], [2, 2, np.nan])
     assert claims.name(Surveyed) == "cma, may migrate"
     drawn = claims.draw([Surveyed])
-    assert [plot.yaxis.axis_label for plot in drawn.children] == [
+    assert [plot.yaxis.axis_label for plot in drawn] == [
         "of the moments, %", "MiB, mean", "ranges or steps, mean",
     ]  # fmt: skip
 

@@ -148,7 +148,8 @@ class Pointer {
 }
 
 const TYPING = "input, textarea, select, [contenteditable=true]";
-const PRESSED = "button, [role=tab], [role=slider], summary";
+const PRESSED = "button, [role=tab], summary, [type=checkbox]"; // by space
+const MOVED = "[role=tab], [role=slider]"; // by arrows, Home and End
 
 class Keyboard {
   // Keys for the dashboard that was clicked or focused last, before JupyterLab takes them for its
@@ -172,8 +173,8 @@ class Keyboard {
     if (on.closest?.(TYPING) && on.type !== "checkbox") return;
     // the slider of time keeps the ends that it began with, so they are jumped to from here
     const end = (key === "Home" || key === "End") && !on.closest?.(".potadlab-time");
-    const own = key === " " || key.startsWith("Arrow") || end;
-    if (own && (on.closest?.(PRESSED) || on.type === "checkbox")) return;
+    if (key === " " && on.closest?.(`${PRESSED}, ${MOVED}`)) return;
+    if ((key.startsWith("Arrow") || end) && on.closest?.(MOVED)) return;
     event.preventDefault();
     event.stopPropagation();
     this.model.send({ type: "key", key, shift: event.shiftKey });

@@ -15,7 +15,7 @@ from ..session import Session
 from ..views import descriptors, latency, orders, strip, theme, timeline
 from .maps import SMALL, Maps, Screen, wire
 
-SIDE_WIDTH = 300
+SIDE_WIDTH, MAP_WIDTH_MIN = 300, 180
 SIDE_HEIGHT = 150  # two are as high as a map and what is below it
 STRIP = "strip"  # what the page calls it
 POISON_COLOUR = KINDS[KIND["poison"]].colour
@@ -92,7 +92,10 @@ class Canvas(Maps):
         if self.pair:
             pairs.append(column(self.maps[self.names[-1]], sizing_mode="stretch_width"))
         side = column(self.descriptors, self.latency, width=SIDE_WIDTH, sizing_mode="fixed")
-        shown = row(*pairs, side, sizing_mode="stretch_width")
+        for each in pairs:
+            each.min_width = MAP_WIDTH_MIN
+        # where the page is narrow, what stands at the side stands below
+        shown = row(*pairs, side, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})
         return column(self.strip, shown, sizing_mode="stretch_width")
 
     def make_room(self, room: bool) -> None:

@@ -14,13 +14,13 @@ from ..kinds import KINDS, facts
 from ..report.claims import claim_rows
 from ..runs import Case
 from ..session import Session
-from ..units import KIB, MIB, format_size
+from ..units import KIB, MIB, format_size, parse_size
 from ..views import claims, theme, windows
 from . import words
 from .controls import ALIGN_BYTES, CLAIM_BYTES
 from .maps import Shape
 from .parts import button, choice, html, on_clicks, row, sized
-from .stage import Figures
+from .stage import beside
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -56,7 +56,7 @@ class Claiming:
         self.stops: list[Stop] = []
         self._fields()
         self.table, self.step, self.chosen, self.told = (html(width="100%") for _ in range(4))
-        self._plots: Any = None  # of the curve
+        self._plots: list[Any] = []  # of the curve
         self.curve = widgets.VBox(layout=widgets.Layout(width="100%"))
         keys = html(words.keys("Outline", _KEYS, "background:#fff;border:2px solid "))
         here = widgets.VBox(
@@ -222,8 +222,6 @@ class Claiming:
     def _say_curve(self, align: int) -> None:
         self._close_curve()
         self._plots = claims.draw(self.found, self._board.light)
-        drawn = Figures(self._plots)
-        drawn.layout.width = "100%"
         moments = len(self.found[0].index)
         said = (
             f"At {moments:,} moments, evenly over the ops, aligned to "
@@ -231,13 +229,13 @@ class Claiming:
             "of its own; a claim is given back at once, what it has moved stays moved."
         )
         self.told.value = words.lines([said]) + _curve_table(self.found)
-        self.curve.children = [drawn, self.told]
+        self.curve.children = [row(*beside(self._plots), flex_flow="row wrap"), self.told]
 
     def _close_curve(self) -> None:
-        self._plots = None
-        if self.curve.children:
-            self.curve.children[0].close()
-        self.curve.children = []
+        old, self.curve.children, self._plots = self.curve.children[:1], [], []
+        for shown in old:
+            for each in (*shown.children, shown):
+                each.close()
 
     # ---- what is there ----
 
@@ -287,7 +285,7 @@ class Claiming:
 
     def moved(self) -> None:
         """Say what was found, while this is the moment that was asked about."""
-        for plot in self._plots.children if self._plots else ():
+        for plot in self._plots:
             theme.dress(plot, self._board.light)
         self._say()
 
@@ -445,7 +443,8 @@ class Claiming:
             return ["Click on a block in the way: its owner is shown here."]
         found = board.session.describe(board.selected[0], board.index, board.selected[1])
         if found is None:
-            return [f"chosen: {board._address(board.selected[1])} in {board.selected[0]}: free"]
+            said = board.describe(*board.selected)[0]
+            return [f"chosen: {board._address(board.selected[1])} in {board.selected[0]}: {said}"]
         moves = KINDS[[one.name for one in KINDS].index(found.kind)].movable
         return [
             f"chosen in {board.selected[0]}: {format_size(found.size_bytes)} of {found.kind} at "
@@ -493,7 +492,7 @@ def _weighed(found: np.ndarray, unit: int) -> str:
 
 def _named(found: list[Survey]) -> str:
     areas = [one.allocator.partition("=")[2] for one in found if one.allocator.startswith("cma")]
-    return f"cma with an area of {areas[0]}" if areas else "no cma"
+    return f"cma with an area of {format_size(parse_size(areas[0]))}" if areas else "no cma"
 
 
 def _table(answers: list[Answer], shown: Stop | None) -> str:

@@ -16,7 +16,7 @@ from ..views import theme, timeline, touched
 from . import words
 from .asking import Asks, came_of
 from .parts import button, choice, html, on_clicks, row
-from .stage import Figures
+from .stage import beside
 from .work import Latest
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Counting:
         self.on = button("step-forward", "to the next op")
         self.told = html(words.lines([_FIRST]), flex="1 1 200px")
         self.cards = html(width="100%")
-        self._figures = widgets.HBox(layout=widgets.Layout(width="100%"))
+        self._figures = row(flex_flow="row wrap")
         self._figures.add_class("potadlab-lines-over-time")
 
     def _layout(self) -> widgets.VBox:
@@ -235,7 +235,6 @@ class Counting:
         seconds = max(session.time_ns(session.length) / 1e9, 1e-9)
         high = 1.05 * max(lines_view.top(each) for each in found.values()) or 1.0
         self._close_figures()
-        shown = []
         for name, each in found.items():
             marker = timeline.source(self._board._time_ns(), session.clock)
             title = self._title(name)
@@ -243,9 +242,7 @@ class Counting:
             theme.dress(plot, self._board.light)
             self.plots.append(plot)
             self.markers.append(marker)
-            shown.append(Figures(plot, combine_events=True))
-            shown[-1].layout.width = f"{100 // len(found)}%"
-        self._figures.children = shown
+        self._figures.children = beside(self.plots)
         cut = {name: one.cut for name, (one, _, _) in self.counted.items() if one.cut}
         note = f"; too few: {cut}" if cut else ""
         self.told.value = words.lines([f"means over {STRETCHES} stretches of time{note}"])

@@ -49,7 +49,7 @@ class Failing:
     def __init__(self, board: "Dashboard") -> None:
         self._board = board
         self._asked: Asked = _NOTHING
-        self._selected: tuple[str, int] | None = None
+        self._followed: tuple[str, str] | None = None  # the choice that the address came after
         self._fields()
         self.fail = button("bolt", "the memory at this address fails", "Fail", "76px")
         self.random = button(
@@ -112,6 +112,7 @@ class Failing:
         }
         on_clicks(board._act, clicks)
         self.pick.observe(lambda _change: board._act(self._go), "value")
+        self.address.observe(lambda _change: self._written(), "value")
         tick = board.controls.soft
         self.how.observe(lambda change: setattr(tick, "value", change["new"] == SOFT), "value")
         tick.observe(
@@ -211,7 +212,6 @@ class Failing:
 
     def opened(self) -> None:
         """Another session, or other ops in it."""
-        self._selected = None
         if not self._known(self._board._live()):
             self._asked = _NOTHING
         if self.unit.options != (units := UNITS if self._clock.timed else (PER_MOPS,)):
@@ -242,11 +242,20 @@ class Failing:
         self._say(self._rows(session))
 
     def _follow_choice(self) -> None:
-        """What is clicked on is the address that fails."""
-        board = self._board
-        if board.selected and board.selected != self._selected:
-            self._selected = board.selected
-            self.address.value = board._address(board.selected[1])
+        """What is clicked on is the address that fails, unless one was written after that."""
+        chosen = self._chosen()
+        if chosen and chosen != self._followed:
+            self._followed = chosen
+            self.address.value = chosen[1]
+
+    def _chosen(self) -> tuple[str, str] | None:
+        """Allocator and address of what was clicked on."""
+        found = self._board.selected
+        return found and (found[0], self._board._address(found[1]))
+
+    def _written(self) -> None:
+        """What was chosen before is not followed any more."""
+        self._followed = self._chosen()
 
     async def _follow(self) -> None:
         """While a trace plays, the table plays along."""

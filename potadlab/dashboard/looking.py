@@ -18,7 +18,7 @@ from ..views import theme, touched
 from . import words
 from .comparing import table
 from .parts import button, choice, html, on_clicks, row, show_nothing, tick
-from .stage import Figures
+from .stage import beside
 from .work import Latest
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Looking:
         self.follow.disabled = not AVAILABLE
         self.again = button("refresh", "light them up again", "Again", "80px")
         self.lit, self.table, self.told = html(width="100%"), html(width="100%"), html(width="100%")
-        self._figures = widgets.HBox(layout=widgets.Layout(width="100%"))
+        self._figures = row(flex_flow="row wrap")
 
     def _layout(self) -> widgets.VBox:
         style = widgets.HTML(touched.STYLE, layout=widgets.Layout(display="none"))
@@ -234,9 +234,7 @@ class Looking:
             plot.height = 210
             theme.dress(plot, self._board.light)
         old = self._figures.children
-        self._figures.children = [Figures(plot, combine_events=True) for plot in self.plots]
-        for each in self._figures.children:
-            each.layout.width = f"{100 // len(self.plots)}%"
+        self._figures.children = beside(self.plots)
         for each in old:
             each.close()
         self._tell()

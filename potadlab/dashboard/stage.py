@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -53,6 +53,14 @@ class Figures(BokehModel):
 def bring_bokeh() -> None:
     """Give the page Bokeh's code, of this installation; before any figure, or it shows an error."""
     output_notebook(INLINE, hide_banner=True)
+
+
+def beside(plots: Iterable[Any]) -> list[Figures]:
+    """Figures that share a row, for a box that wraps: none narrower than can be read."""
+    shown = [Figures(plot, combine_events=True) for plot in plots]
+    for each in shown:
+        each.layout.flex, each.layout.min_width = "1 1 300px", "min(100%, 300px)"
+    return shown
 
 
 def show(drawn: Any) -> Figures:

@@ -133,7 +133,8 @@ def many(count: int, what: str) -> str:
 
 STYLE = """<style>
 .potadlab { color: var(--jp-ui-font-color1, #222); }
-.potadlab .widget-html-content { line-height: 1.35; font-size: 12px; min-width: 0; }
+.potadlab .widget-html-content { line-height: 1.35; font-size: 12px; min-width: 0;
+  overflow-wrap: break-word; }
 .potadlab .widget-label { font-size: 12px; }
 .potadlab-keys { display: inline-block; margin-right: 18px; line-height: 17px; }
 .potadlab-keys b, .potadlab-key { margin-right: 9px; }

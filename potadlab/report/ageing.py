@@ -96,7 +96,7 @@ def _row(run: Aged) -> list[str]:
         _spread(100 * run.lately("at_once"), "%"),
         _spread(100 * run.lately("unusable"), "%"),
         *(_spread(run.lately(name)) for name in ("spoilt", "migrated", "reclaimed")),
-        f"{run.samples['killed'][:, -1].mean():g}",
+        _spread(run.samples["killed"][:, -1]),
     ]
 
 
@@ -104,7 +104,8 @@ def _spread(values: np.ndarray, unit: str = "") -> str:
     if np.isnan(values).all():
         return "-"
     low, mean, high = np.nanmin(values), np.nanmean(values), np.nanmax(values)
-    one = f"{mean:,.0f}{unit}"
+    few = 1 if 0 < mean < 1 and not unit else 0  # a mean of counts
+    one = f"{mean:,.{few}f}{unit}"
     return one if round(low) == round(high) else f"{one} ({low:,.0f}-{high:,.0f})"
 
 

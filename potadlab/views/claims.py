@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from bokeh.layouts import row
 from bokeh.models import ColumnDataSource, LegendItem, Range1d
 from bokeh.plotting import figure
 
@@ -53,8 +52,11 @@ def columns(found: Survey) -> dict[str, np.ndarray]:
     }
 
 
-def draw(surveys: Sequence[Survey], light: bool = True) -> Any:
-    """Success, and what was copied, over the size: a colour per allocator, dashed if it moves."""
+def draw(surveys: Sequence[Survey], light: bool = True) -> list[Any]:
+    """Figures of success, copies and tries in vain over the size: a colour for each allocator.
+
+    One that moves is dashed, with a ring around its dots.
+    """
     plots = [
         _plot("Claims given", "of the moments, %", "success_percent", surveys),
         _plot("Copied for each claim given", "MiB, mean", "copied_mib", surveys),
@@ -65,7 +67,7 @@ def draw(surveys: Sequence[Survey], light: bool = True) -> Any:
         plot.y_range.start, plot.y_range.min_interval = 0, 1  # nothing is no small difference
     for plot in plots:
         theme.dress(plot, light)
-    return row(*plots, sizing_mode="stretch_width")
+    return plots
 
 
 def _plot(title: str, label: str, column: str, surveys: Sequence[Survey]) -> Any:
@@ -86,7 +88,10 @@ def _plot(title: str, label: str, column: str, surveys: Sequence[Survey]) -> Any
         line = plot.line(
             "size_bytes", column, source=data, color=colour, line_dash=dash, line_width=2
         )
-        dots = plot.scatter("size_bytes", column, source=data, color=colour, size=6)
+        size, fill = (11, None) if found.may_move else (6, colour)
+        dots = plot.scatter(
+            "size_bytes", column, source=data, line_color=colour, fill_color=fill, size=size
+        )
         items.append(LegendItem(label=name(found), renderers=[line, dots]))
     ticks = surveys[0].size_bytes.tolist() if surveys else []
     theme.ticks(plot.xaxis, {tick: format_size(tick) for tick in ticks})

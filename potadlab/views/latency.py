@@ -13,6 +13,7 @@ from . import theme
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442")
 DASHES = ("solid", "dashed", "dotted", "dotdash")  # after the colours, the next way to draw a line
 _TICKS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000)
+_ROOM = 2.5  # from a tick with a label to the next, two decades on a figure of 300 pixels
 _POINTS = 400
 BINS = 60
 HEIGHT = 160
@@ -126,10 +127,21 @@ def draw_populations(measured: list[Any]) -> Any:
         plot.line("blocks", "p50", source=data, color=colour, line_dash=dash, line_width=2)
         plot.scatter("blocks", "p50", source=data, color=colour, size=6)
         plot.line("blocks", "p99", source=data, color=colour, line_dash=dash, line_width=1)
-    theme.ticks(plot.xaxis, {each: f"{each:,}" for each in numbers})
+    theme.ticks(plot.xaxis, _apart(numbers))
     _ticks(plot.yaxis)
     theme.compact(plot)
     return plot
+
+
+def _apart(numbers: list[int]) -> dict[float, str]:
+    """Labels for ticks on a logarithmic axis; none where it would stand on the one before."""
+    labels: dict[float, str] = {}
+    labelled = 0.0
+    for each in numbers:
+        room = each >= _ROOM * labelled
+        labels[each] = f"{each:,}" if room else ""
+        labelled = each if room else labelled
+    return labels
 
 
 def draw(measured: list[Any], title: str = TITLE, name: Callable[[Any], str] = label) -> Any:

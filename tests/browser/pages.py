@@ -186,3 +186,19 @@ def picture(shown: Page, name: str, of: str = ".potadlab") -> None:
         shown.page.wait_for_timeout(600)  # what is drawn is drawn
         shown.page.screenshot(path=Path(folder) / f"{name}.png")
         shown.page.emulate_media(reduced_motion="no-preference")
+
+
+def narrow(shown: Page, name: str) -> list[str]:
+    """Figures that are too narrow to read, or cut, on a page of 640 x 360: 200 % of 1280 x 720."""
+    page, wrong = shown.page, []
+    page.set_viewport_size({"width": 640, "height": 360})
+    page.wait_for_timeout(800)  # until all is laid out anew
+    keep(shown, f"{name}_200")
+    right = page.locator(".potadlab").first.bounding_box()
+    for figure in page.locator(f"{FIGURE}:visible").all():
+        box = figure.bounding_box()
+        if box["width"] < 180 or box["x"] + box["width"] > right["x"] + right["width"] + 1:
+            wrong.append(f"{figure.inner_text()[:40]!r}: {box}")
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.wait_for_timeout(800)
+    return wrong

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from loops import WAIT_S
-from pages import Page, keep, opened, picture
+from pages import Page, keep, narrow, opened, picture
 
 SETUP = """\
 from dataclasses import replace
@@ -110,6 +110,7 @@ def test_lookup_latency_by_structure_and_population_with_progress_and_cancel(pag
     found = page.python("[plot.title.text for plot in dashboard.looking.plots]")
     assert found[0] == "At most so long: 1,000,000 blocks"
     see(page, ".potadlab-numbers:visible", "costs_lookup")
+    assert narrow(page, "costs_lookup") == []
     page.page.get_by_label("Show", exact=True).select_option(label="heads, all populations")
     page.until("len(dashboard.looking.curves()) == 3")
     page.page.wait_for_timeout(500)
@@ -172,6 +173,7 @@ def test_lines_over_time_are_counted_in_a_thread(page):
     for title, (name, mean) in zip(titles, found.items(), strict=True):
         assert title.startswith(f"{name}: {mean:.2f} lines per allocation")
     see(page, ".potadlab-lines-over-time", "costs_lines")
+    assert narrow(page, "costs_lines") == []
     page.press("Dearest op")
     page.says("the most of all")
 

@@ -3,23 +3,22 @@
 import re
 
 import pytest
-from pages import Page, keep, opened, picture
+from pages import Page, keep, narrow, opened, picture
 
 from potadlab.bundled import notebook
 
 
-def setup() -> str:
-    """The first cell of the notebook."""
+def cell(words: str) -> str:
+    """The cell of the notebook that holds the words."""
     text = notebook("10_on_stage").with_suffix(".py").read_text("utf-8")
-    cells = [cell for cell in re.split(r"(?m)^# %%.*$", text) if "import potadlab" in cell]
-    return cells[0].strip()
+    return next(cell for cell in re.split(r"(?m)^# %%.*$", text) if words in cell).strip()
 
 
 @pytest.fixture(scope="module")
 def page(lab, browser):
-    shown = opened(lab, browser, "stage", setup())
+    shown = opened(lab, browser, "stage", cell("import potadlab"))
     shown.says("ready to play")
-    shown.run("dashboard = stage; stage.go(stage.session.length)")
+    shown.run("dashboard = stage")
     shown.until("stage.stage.settled")
     yield shown
     keep(shown, "stage_last")
@@ -50,6 +49,8 @@ def outlines(page: Page) -> dict[str, list]:
 
 def test_the_steps_of_a_claim_fall_through_to_eight_of_one(page):
     page.tab("Claims")
+    page.page.keyboard.press("End")  # as the notebook says
+    page.until("stage.index == stage.session.length")
     page.page.get_by_label("CMA's area").select_option(label="64 MiB")
     press(page, "Search")
     page.until("stage.claiming._now and not stage.busy")
@@ -103,11 +104,12 @@ def test_a_curve_by_size_is_measured_in_a_thread(page):
     page.page.locator(".potadlab-numbers:visible").last.scroll_into_view_if_needed()
     page.page.wait_for_timeout(600)
     keep(page, "stage_curve")
+    assert narrow(page, "stage_curve") == []
 
 
 def test_a_byte_of_an_xfs_buffer_fails_and_its_owner_is_told_by_name(page):
+    page.run(cell("buffer.start"))  # before the tab is opened, with a block chosen: as on a stage
     page.tab("Failures")
-    page.run("stage.failing.address.value = f'{buffer.start + 100:#x}'")
     press(page, "Fail")
     page.until("len(stage.session.failures()) == 1 and not stage.busy")
     page.says("xfs_trans_read_buf_map")

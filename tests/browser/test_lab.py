@@ -241,3 +241,20 @@ def test_neither_notebook_nor_console_has_errors(page):
     assert [one for one in outputs if one["output_type"] == "error"] == []
     assert [one["text"] for one in outputs if one.get("name") == "stderr"] == []
     assert page.console == []
+
+
+def test_opened_again_after_its_kernel_has_ended_the_notebook_runs_anew(page):
+    page.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    page.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    page.page.reload()
+    page.says("ready to play")
+    page.until("dashboard.stage.settled")
+    page.run("marked = dashboard")
+    page.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
+    page.page.reload()  # now the kernel lives: what it shows is shown again, nothing is run
+    page.page.wait_for_selector(".potadlab")
+    page.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session")
+    page.page.wait_for_timeout(3000)
+    assert page.python("marked is dashboard")

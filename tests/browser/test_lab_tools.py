@@ -62,6 +62,22 @@ def test_keys_work_where_the_dashboard_was_clicked(page):
     assert page.page.locator(".jp-Cell").count() == 1  # none of it went to the notebook
 
 
+def test_a_button_keeps_no_key_but_its_own(page):
+    play = page.button("Play")
+    play.focus()
+    page.page.keyboard.press("End")
+    page.until("dashboard.index == dashboard.session.length")
+    page.page.keyboard.press("Home")
+    page.until("dashboard.index == 0")
+    page.page.keyboard.press("ArrowRight")
+    page.until("dashboard.index == 1")
+    page.page.keyboard.press("Space")  # presses the button, and that alone
+    page.until("dashboard.playing")
+    page.press("Pause")
+    page.page.keyboard.press("5")  # the tests after this one look at memory in use
+    page.until("dashboard.index > 1 and not dashboard.playing and dashboard.stage.settled")
+
+
 def test_the_slider_of_time_goes_to_both_ends_by_keyboard(page):
     page.page.locator(".potadlab-time .noUi-handle").focus()
     page.page.keyboard.press("End")

@@ -11,10 +11,21 @@
   const untouched = (panel) =>
     Array.from(panel.content.model.cells).every((cell) => !cell.executionCount);
 
+  // The widgets that the cells show ended with their kernel: what stands there is an error.
+  const VIEW = "application/vnd.jupyter.widget-view+json";
+  async function ended(panel) {
+    const outputs = [...panel.content.model.cells].flatMap((cell) => cell.outputs?.toJSON() ?? []);
+    const shown = outputs.map((one) => one.data?.[VIEW]?.model_id).filter((id) => id);
+    const { kernel } = panel.sessionContext.session ?? {};
+    if (!shown.length || !kernel) return false;
+    const told = await kernel.requestCommInfo({ target_name: "jupyter.widget" });
+    return !shown.some((id) => id in (told.content.comms ?? {}));
+  }
+
   async function runWhenReady(app, panel) {
     await panel.context.ready;
     await panel.sessionContext.ready;
-    if (untouched(panel)) {
+    if (untouched(panel) || (await ended(panel))) {
       app.shell.activateById(panel.id);
       app.shell.collapseLeft(); // the file browser: the dashboard takes the width
       await app.commands.execute("notebook:run-all-cells");
