@@ -94,13 +94,13 @@ class Kind:
 KINDS = [  # by number; it grows
     Kind("unknown", 0, False, "#bbbbbb", "not told", "none"),
     Kind("poison", 0, False, "#e8003c", "failed memory, out of service", "none"),  # layout.POISON
-    Kind("descriptor", 0, False, "#885533", "records of other blocks", "kernel"),  # .DESCRIPTOR
+    Kind("descriptor", 0, False, "#1a1a40", "records of other blocks", "kernel"),  # .DESCRIPTOR
     Kind("anon", 80, True, "#0072b2", "anonymous memory of processes", "anon"),
     Kind("file", 80, True, "#56b4e9", "page cache", "file"),
     Kind("folio", 80, True, "#3a93d2", "anonymous or page cache, not told", "file"),
     Kind("slab", 64, False, "#e69f00", "kernel objects", "kernel", "refused"),
     Kind("ptdesc", 64, False, "#d55e00", "page tables", "kernel", "refused"),
-    Kind("buffer", 104, True, "#44aa99", "buffer heads", "file"),
+    Kind("buffer", 104, True, "#c8f0c0", "buffer heads", "file"),
     Kind("network", 48, False, "#cc79a7", "packets", "kernel"),
     Kind("pipe", 0, False, "#aa4499", "pipe buffers", "kernel"),
     Kind("vmalloc", 0, False, "#999933", "vmalloc areas", "kernel"),
@@ -110,11 +110,11 @@ KINDS = [  # by number; it grows
     Kind("hugetlb", 256, True, "#332288", "hugetlb folios", "hugetlb"),
     Kind("swap", 24, True, "#6699cc", "swap blocks", "driver", "refused"),
     Kind("kernel", 0, False, "#f0a860", "kernel, use not told", "kernel"),
-    Kind("page", 64, False, "#8c96a6", "pages that keep a struct page", "kernel"),
+    Kind("page", 64, False, "#9988ee", "pages that keep a struct page", "kernel"),
     Kind("large_folio", 112, True, "#1f4e9c", "folios of several pages, not told", "file"),
     Kind("shmem", 80, True, "#88ccee", "shared memory and tmpfs", "shmem"),
     Kind("xfs_buf_6_12", 376, False, "#5da271", "XFS metadata buffers of Linux 6.12", "driver"),
-    Kind("extent_buffer", 240, False, "#aaaa00", "btrfs metadata buffers", "driver"),
+    Kind("extent_buffer", 240, False, "#5533cc", "btrfs metadata buffers", "driver"),
     Kind("zpdesc", 64, True, "#bbcc33", "compressed pages (zsmalloc)", "driver"),
     Kind("net_iov", 48, False, "#ee99cc", "device memory for packets", "driver"),
     Kind("dax", 64, False, "#661100", "persistent memory, mapped directly", "dax"),

@@ -1,6 +1,7 @@
 """Views without a browser: columns written out by hand, and every figure can be drawn."""
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from made import allocate, at, claim, op, ops_of, release, space_of, split
 from potadlab.core.layout import BLOCK, EVENT, Outcome, Verb
 from potadlab.core.lookups import LOOKUPS, READ_ONLY
 from potadlab.core.raster import FREE, HOLE, OUTSIDE, POISON
-from potadlab.kinds import KIND, KINDS
+from potadlab.kinds import _OWN, KIND, KINDS
 from potadlab.metrics import latency as timing
 from potadlab.runs import Case, run_allocator
 from potadlab.views import (
@@ -593,6 +594,49 @@ def test_every_colour_means_one_thing():
     for legend in (theme.legend_sizes(PAGE), theme.legend_kinds(np.ones(len(KINDS), bool))):
         colours = [colour for colour, _ in [*legend, *rows[1:]]]
         assert len(set(colours)) == len(colours)
+
+
+# Machado, Oliveira, Fernandes (IEEE TVCG 2009), severity 1, on linear RGB
+SEEN_BY = {
+    "all": np.eye(3),
+    "protanopes": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+         [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopes": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+         [-0.011820, 0.042940, 0.968881]]
+    ),
+}  # fmt: skip
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+     [0.0193339, 0.1191920, 0.9503041]]
+)  # fmt: skip
+WHITE = np.array([0.95047, 1, 1.08883])
+APART = 7  # CIELAB units; about 2.3 are just noticed
+
+
+def in_lab(colour: str, seen: np.ndarray) -> np.ndarray:
+    """A colour of sRGB in CIELAB, as somebody sees it."""
+    rgb = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(seen @ linear, 0, 1) / WHITE
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("whose", SEEN_BY)
+def test_colours_of_one_map_are_told_apart_by_everyone(whose):
+    kinds = theme.legend_kinds(np.array([kind.name in _OWN for kind in KINDS]))
+    for light in (True, False):
+        for colouring in theme.ALL_COLOURINGS:
+            own = kinds if colouring == theme.BY_KIND else theme.legend_of(colouring, ["a", "b"])
+            if colouring == theme.BY_SIZE:
+                own = theme.legend_sizes(4096)
+            keys = [*own, *theme.legend_map(colouring, light)]
+            drawn = [(label, in_lab(colour.lower(), SEEN_BY[whose])) for colour, label in keys]
+            for (one, here), (other, there) in combinations(drawn, 2):
+                assert np.linalg.norm(here - there) > APART, (colouring, light, one, other)
 
 
 @pytest.mark.parametrize("light", [True, False])
