@@ -480,7 +480,7 @@ def test_latency_says_that_it_shows_means_of_batches():
 def test_lookups_alternate_in_shuffled_order_and_medians_count(monkeypatch):
     turns = []
 
-    def round_of(index, addresses):
+    def round_of(index, *_addresses):
         turns.append(type(index).__name__)
         done = turns.count(turns[-1])
         independent = [9.0, 1.0, 2.0, 3.0, 99.0][done - 1]
@@ -498,6 +498,29 @@ def test_lookups_alternate_in_shuffled_order_and_medians_count(monkeypatch):
     assert memmap.bytes_per_block == 64 * 3000 / 2
     records_and_entries, starts = 80 + 64 + 2 * 8, 8 * (47 + 1)  # words of 3000 granules, above
     assert heads.bytes_per_block == (records_and_entries + starts) / 2
+
+
+def test_no_timing_finds_in_the_caches_what_another_left(monkeypatch):
+    asked = {"memmap": [], "heads": []}
+
+    def ns(kernel, index, each, *more):
+        asked["heads" if "Heads" in type(index).__name__ else "memmap"].append(each)
+        return 1.0
+
+    def samples(index, addresses):
+        ns(None, index, addresses)
+        return np.ones(2)
+
+    monkeypatch.setattr(timing, "_ns", ns)
+    monkeypatch.setattr(timing, "_samples_ns", samples)
+    live, granules = timing.generated(5000)
+    timing.measure(live, granules, lookups_timed=64, kind_order=True)
+    assert len(asked["memmap"]) == len(asked["heads"]) == timing.ROUNDS * 5
+    assert np.array_equal(asked["memmap"], asked["heads"])
+    assert len({each.tobytes() for each in asked["memmap"]}) == timing.ROUNDS * 5
+    held = np.searchsorted(live["granule"], asked["memmap"], side="right") - 1
+    ends = live["granule"] + (np.int64(1) << live["order"].astype(np.int64))
+    assert (np.asarray(asked["memmap"]) < ends[held]).all()
 
 
 @pytest.mark.parametrize("name", LOOKUPS)

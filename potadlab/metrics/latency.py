@@ -31,6 +31,7 @@ from ..kinds import KIND, facts
 ROUNDS = 5
 BATCH = 16  # dependent lookups per reading of the cycle counter: it is not serialising
 USUAL = ("memmap", "heads")
+_TIMINGS = 5  # of a round, with other addresses each
 _UPDATES = 1 << 15  # of a round: so many blocks are erased, then stored again
 
 # `generated`: orders 0 to 6, 1.9 granules on average, as facts of real machines have it
@@ -93,11 +94,12 @@ def measure(
 
     `granules` is the end of the space, `in_service` how many of them there are (None: all).  Blocks
     are stored in the order of their time, and a block inside another (a failed granule) is left
-    out.  Every lookup sees the same addresses; they alternate, `ROUNDS` times, in an order shuffled
-    by `seed`.  `updates`: inserts and erasures are timed too, `kind_order`: lookups of kind and
-    order alone.  All memory is asked to be in huge pages, as Linux maps its own; times are of the
-    processor, not of the clock, but for those of batches: a few have another's work in them.  Empty
-    for no blocks.  Raises UnknownName for a lookup that is not there.
+    out.  Every lookup sees the same addresses, but each timing of each round has its own: else it
+    would find what the one before has left in the caches.  The lookups alternate, `ROUNDS` times,
+    in an order shuffled by `seed`.  `updates`: inserts and erasures are timed too, `kind_order`:
+    lookups of kind and order alone.  All memory is asked to be in huge pages, as Linux maps its
+    own; times are of the processor, not of the clock, but for those of batches: a few have
+    another's work in them.  Empty for no blocks.  Raises UnknownName for an unknown lookup.
     """
     for name in lookups:
         if name not in LOOKUPS:
@@ -105,7 +107,6 @@ def measure(
     blocks = outermost(blocks)
     if len(blocks) == 0:
         return []
-    addresses = addresses_in(blocks, seed, lookups_timed)
     tell = progress or (lambda share, what: None)
     filled = {}
     for done, name in enumerate(lookups):
@@ -113,7 +114,7 @@ def measure(
         filled[name] = filled_with(name, blocks, granules)
     served = granules if in_service is None else in_service
     sizes = {name: _bytes(filled[name], len(blocks), served) for name in lookups}
-    rounds, samples = _rounds(filled, blocks, addresses, seed, updates, kind_order, tell)
+    rounds, samples = _rounds(filled, blocks, lookups_timed, seed, updates, kind_order, tell)
     return [
         _latency(name, rounds[name], samples[name], len(blocks), sizes[name]) for name in lookups
     ]
@@ -173,11 +174,10 @@ def outermost(blocks: np.ndarray) -> np.ndarray:
     return blocks[blocks["granule"] >= before]
 
 
-def addresses_in(blocks: np.ndarray, seed: int, count: int) -> np.ndarray:
+def addresses_in(blocks: np.ndarray, dice: np.random.Generator, count: int) -> np.ndarray:
     """Granules inside blocks chosen at random."""
-    random = np.random.default_rng(seed)
-    chosen = blocks[random.integers(0, len(blocks), count)]
-    inside = random.integers(0, np.int64(1) << chosen["order"].astype(np.int64))
+    chosen = blocks[dice.integers(0, len(blocks), count)]
+    inside = dice.integers(0, np.int64(1) << chosen["order"].astype(np.int64))
     return chosen["granule"] + inside
 
 
@@ -193,7 +193,7 @@ def filled_with(name: str, blocks: np.ndarray, granules: int) -> Any:
 def _rounds(
     filled: dict[str, Any],
     blocks: np.ndarray,
-    addresses: np.ndarray,
+    count: int,
     seed: int,
     updates: bool,
     kind_order: bool,
@@ -205,12 +205,13 @@ def _rounds(
     samples: dict[str, list[np.ndarray]] = {name: [] for name in filled}
     for done in range(ROUNDS):
         chosen = dice.choice(len(blocks), min(_UPDATES, -(-len(blocks) // 2)), replace=False)
+        asked = [addresses_in(blocks, dice, count) for _ in range(_TIMINGS)]
         for at, name in enumerate(order.sample(list(filled), len(filled))):
             share = (done + at / len(filled)) / ROUNDS
             tell((1 + share) / 2, f"timing {name}, round {done + 1} of {ROUNDS}")
-            ns, batches = _round(filled[name], addresses)
+            ns, batches = _round(filled[name], *asked[:3])
             if kind_order:
-                ns |= _classified(filled[name], addresses)
+                ns |= _classified(filled[name], *asked[3:])
             if updates and name not in READ_ONLY:
                 ns |= _updated(filled[name], blocks[chosen])
             timed[name].append(ns)
@@ -218,23 +219,28 @@ def _rounds(
     return timed, {name: np.concatenate(samples[name]) for name in filled}
 
 
-def _round(index: Any, addresses: np.ndarray) -> tuple[_Round, np.ndarray]:
+def _round(
+    index: Any, first: np.ndarray, second: np.ndarray, third: np.ndarray
+) -> tuple[_Round, np.ndarray]:
     ns = {
-        "independent": _ns(locate_independent, index, addresses),
-        "dependent": _ns(locate_dependent, index, addresses, 0),
+        "independent": _ns(locate_independent, index, first),
+        "dependent": _ns(locate_dependent, index, second, 0),
     }
-    return ns, _samples_ns(index, addresses)
+    return ns, _samples_ns(index, third)
 
 
-def _classified(index: Any, addresses: np.ndarray) -> _Round:
+def _classified(index: Any, first: np.ndarray, second: np.ndarray) -> _Round:
     return {
-        "kind_order_independent": _ns(classify_independent, index, addresses),
-        "kind_order_dependent": _ns(classify_dependent, index, addresses, 0),
+        "kind_order_independent": _ns(classify_independent, index, first),
+        "kind_order_dependent": _ns(classify_dependent, index, second, 0),
     }
 
 
 def _updated(index: Any, chosen: np.ndarray) -> _Round:
-    """Erase blocks in one random order and store them in another: each is met cold."""
+    """Erase blocks in one random order and store them in another.
+
+    An erasure meets its block cold; an insert, what all the erasures left in the outer caches.
+    """
     again = chosen[np.random.default_rng(len(chosen)).permutation(len(chosen))]
     return {"erase": _ns(erase_all, index, chosen), "insert": _ns(store_all, index, again)}
 

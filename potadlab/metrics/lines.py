@@ -333,7 +333,7 @@ def of_lookups(
     blocks = outermost(blocks)
     if len(blocks) == 0:
         return {}
-    addresses = addresses_in(blocks, seed, count)
+    addresses = addresses_in(blocks, np.random.default_rng(seed), count)
     dice = np.random.default_rng(seed)
     chosen = blocks[dice.permutation(len(blocks))[:count]]
     found = {}
