@@ -375,10 +375,10 @@ def test_a_click_and_a_find_are_told_and_old_errors_go(dashboard):
     assert ">range 0x400000 to 0xc00000, 8 MiB:<" in dashboard.controls.message.value
     find(dashboard, "nobody at all")
     find(dashboard, "5MiB")
-    assert ">0x500000 in potad: " in dashboard.controls.message.value
+    assert ">0x500000 in potad after op 5,000: " in dashboard.controls.message.value
     block = dashboard.session.runs["buddy"].live(5000)[7]
     dashboard.choose("buddy", int(block["granule"]))
-    said = f">{int(block['granule']) * 4096:#x} in buddy: block of "
+    said = f">{int(block['granule']) * 4096:#x} in buddy after op {dashboard.index:,}: block of "
     assert said in dashboard.controls.message.value
 
 

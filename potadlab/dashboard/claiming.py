@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .lab import Dashboard
 
 AREAS = tuple(MIB << shift for shift in range(1, 14))
-TRIED, WINDOW, MOVES, STAYS = "#777777", "#e69f00", "#56b4e9", "#d55e00"
+TRIED, WINDOW, MOVES, STAYS = "#5e3c99", "#e69f00", "#56b4e9", "#d55e00"
 _KEYS = [
     (TRIED, "window tried"),
     (WINDOW, "the nearest, or the one got"),

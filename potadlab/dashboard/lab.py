@@ -524,7 +524,8 @@ class Dashboard(Panel):
         self.pause()
         self.selected = name, granule
         self._mark()
-        self.say(f"{self._address(granule)} in {name}: {self.describe(name, granule)[0]}")
+        where = f"{self._address(granule)} in {name} after op {self.index:,}"
+        self.say(f"{where}: {self.describe(name, granule)[0]}")
 
     # ---- what people add ----
 

@@ -134,7 +134,8 @@ def test_an_address_and_an_owner_are_found(page):
     block = page.python("live[len(live) // 2].tolist()[:2]")  # granule, order
     find(page, hex(block[0] * 4096))
     page.until(f"dashboard.selected and dashboard.selected[1] == {block[0]}")
-    page.says(f"{block[0] * 4096:#x} in potad: block of ")
+    page.says(f"{block[0] * 4096:#x} in potad after op ")
+    page.says(": block of ")
     page.until("dashboard.stage.settled")
     page.until(shown_is_painted(page, "potad"))
     page.run(
