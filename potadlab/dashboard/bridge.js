@@ -42,7 +42,8 @@ async function greet(model) {
   const deadline = Date.now() + PATIENCE_MS;
   while (targets.some((id) => find(id).length === 0) && Date.now() < deadline) {
     await new Promise((done) => setTimeout(done, 50));
-    if (model.get("targets") !== targets) return; // newer figures: another greeting is on its way
+    // newer figures: another greeting is on its way; the same may come twice, in another list
+    if (String(model.get("targets")) !== String(targets)) return;
   }
   const missing = targets.filter((id) => find(id).length === 0).length;
   model.send({ type: "ready", targets, missing, light: lightTheme() });
