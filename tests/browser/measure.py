@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import playwright.sync_api
-from conftest import FLAGS, NAMES, WAIT_MS, running_lab
-from pages import Page, opened
+from conftest import FLAGS, NAMES, running_lab
+from pages import WAIT_S, Page, opened
 
 PLAY_S = 30
 WHEEL_STEPS = 40
@@ -186,7 +186,7 @@ def main() -> None:
             f"{home}/profile", executable_path=browser, headless=True, args=list(FLAGS),
             viewport={"width": width, "height": height},
         )  # fmt: skip
-        context.set_default_timeout(WAIT_MS)
+        context.set_default_timeout(WAIT_S * 1000)
         started(lab, context)
         page = opened(lab, context, "measured", TRACE.format(blocks=given.blocks))
         page.says("ready to play")
