@@ -359,8 +359,8 @@ def test_this_machines_memory(place):
 
 
 def test_functions_by_address(tmp_path):
-    names = ("0 A fixed", "ff00 T _text", "ff10 t one", "ff10 d data", "ff80 T two\t[mod]")
-    (tmp_path / "kallsyms").write_text("\n".join(names))
+    names = "0 A fixed|ff00 T _text|ff10 t one|ff10 T other|ff10 d data|ff80 T two\t[mod]"
+    (tmp_path / "kallsyms").write_text(names.replace("|", "\n"))
     symbols = Symbols(tmp_path / "kallsyms")
     assert symbols.stack_of(np.array([0xFF10, 0xFF7F, 0xFF80, 0xFF0F, 5], np.uint64)) == (
         "one;one;two;_text"

@@ -58,6 +58,7 @@ class Claiming:
         self.table, self.step, self.chosen, self.told = (html(width="100%") for _ in range(4))
         self._plots: list[Any] = []  # of the curve
         self.curve = widgets.VBox(layout=widgets.Layout(width="100%"))
+        self._figures = row(flex_flow="row wrap")
         keys = html(words.keys("Outline", _KEYS, "background:#fff;border:2px solid "))
         here = widgets.VBox(
             [row(self.back, self.on, self.way, keys, flex_flow="row wrap"), self.step,
@@ -229,13 +230,14 @@ class Claiming:
             "of its own; a claim is given back at once, what it has moved stays moved."
         )
         self.told.value = words.lines([said]) + _curve_table(self.found)
-        self.curve.children = [row(*beside(self._plots), flex_flow="row wrap"), self.told]
+        self._figures.children = beside(self._plots)
+        self.curve.children = [self._figures, self.told]
 
     def _close_curve(self) -> None:
-        old, self.curve.children, self._plots = self.curve.children[:1], [], []
-        for shown in old:
-            for each in (*shown.children, shown):
-                each.close()
+        old, self._figures.children, self._plots = self._figures.children, [], []
+        self.curve.children = []
+        for each in old:
+            each.close()
 
     # ---- what is there ----
 

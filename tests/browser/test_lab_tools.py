@@ -81,13 +81,13 @@ def test_a_button_keeps_no_key_but_its_own(page):
 def test_the_slider_of_time_goes_to_both_ends_by_keyboard(page):
     page.page.locator(".potadlab-time .noUi-handle").focus()
     page.page.keyboard.press("End")
-    page.until("dashboard.index == dashboard.session.length")
+    page.until("dashboard.index == dashboard.session.length and dashboard.stage.settled")
     page.page.keyboard.press("Home")
-    page.until("dashboard.index == 0")
+    page.until("dashboard.index == 0 and dashboard.stage.settled")
     page.page.keyboard.press("ArrowRight")
-    page.until("dashboard.index > 0")
+    page.until("dashboard.index > 0 and dashboard.stage.settled")
     page.page.keyboard.press("ArrowLeft")
-    page.until("dashboard._time_ns() == 0")
+    page.until("dashboard._time_ns() == 0 and dashboard.stage.settled")
     page.page.keyboard.press("5")  # the tests after this one look at memory in use
     page.until("dashboard.index > 100_000 and dashboard.stage.settled")
 

@@ -136,22 +136,25 @@ class _Cpu:
 
 
 class Symbols:
-    """The kernel's functions by address, of /proc/kallsyms.  Raises CannotRecord."""
+    """The kernel's functions by address, of /proc/kallsyms.  Raises CannotRecord.
+
+    Of several names for one address the first, as the kernel prints it (kernel/kallsyms.c:
+    get_symbol_pos).
+    """
 
     def __init__(self, path: Path = _KALLSYMS) -> None:
-        named = []
+        named: dict[int, str] = {}
         for line in path.read_text().splitlines() if path.exists() else []:
             address, kind, name = line.split()[:3]
             if kind in "tTwW":
-                named.append((int(address, 16), name))
-        named.sort()
-        if not named or not named[-1][0]:
+                named.setdefault(int(address, 16), name)
+        self._addresses = sorted(named)
+        if not any(self._addresses):
             raise CannotRecord(
                 f"{path}: does not tell the kernel's functions, which --owners needs: "
                 "set kernel.kptr_restrict to 0 or 1, as root (sysctl)"
             )
-        self._addresses = [address for address, _ in named]
-        self._names = [name for _, name in named]
+        self._names = [named[address] for address in self._addresses]
 
     def stack_of(self, addresses: np.ndarray) -> str:
         """ "innermost;...;outermost"."""
