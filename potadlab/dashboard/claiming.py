@@ -20,7 +20,7 @@ from . import words
 from .controls import ALIGN_BYTES, CLAIM_BYTES
 from .maps import Shape
 from .parts import button, choice, html, on_clicks, row, sized
-from .stage import beside
+from .stage import put_beside
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -230,14 +230,12 @@ class Claiming:
             "of its own; a claim is given back at once, what it has moved stays moved."
         )
         self.told.value = words.lines([said]) + _curve_table(self.found)
-        self._figures.children = beside(self._plots)
+        put_beside(self._figures, self._plots)
         self.curve.children = [self._figures, self.told]
 
     def _close_curve(self) -> None:
-        old, self._figures.children, self._plots = self._figures.children, [], []
-        self.curve.children = []
-        for each in old:
-            each.close()
+        self.curve.children, self._plots = [], []
+        put_beside(self._figures, [])
 
     # ---- what is there ----
 

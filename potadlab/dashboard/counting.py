@@ -16,7 +16,7 @@ from ..views import theme, timeline, touched
 from . import words
 from .asking import Asks, came_of
 from .parts import button, choice, html, on_clicks, row
-from .stage import beside
+from .stage import put_beside
 from .work import Latest
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ class Counting:
             theme.dress(plot, self._board.light)
             self.plots.append(plot)
             self.markers.append(marker)
-        self._figures.children = beside(self.plots)
+        put_beside(self._figures, self.plots)
         cut = {name: one.cut for name, (one, _, _) in self.counted.items() if one.cut}
         note = f"; too few: {cut}" if cut else ""
         self.told.value = words.lines([f"means over {STRETCHES} stretches of time{note}"])
@@ -255,10 +255,8 @@ class Counting:
         )
 
     def _close_figures(self) -> None:
-        old, self._figures.children = self._figures.children, []
         self.plots, self.markers = [], []
-        for each in old:
-            each.close()
+        put_beside(self._figures, [])
 
     def go_to_dearest(self) -> None:
         """The moment after the op with the most lines, of those chosen, in any allocator."""

@@ -13,7 +13,7 @@ from ..units import MIB, format_size
 from ..views import timeline, whatif
 from . import words
 from .parts import button, choice, html, row
-from .stage import Figures
+from .stage import put_beside
 
 if TYPE_CHECKING:
     from .lab import Dashboard
@@ -82,12 +82,7 @@ class Describing:
         over, self.over_time = whatif.draw(self._columns(), seconds, self.marker)
         now, self.now = whatif.draw_bars(self._bars())
         self.plots = over, now
-        shown = [Figures(plot, combine_events=True) for plot in self.plots]
-        for each, flex in zip(shown, ("58 1 380px", "42 1 300px"), strict=True):
-            each.layout.flex, each.layout.min_width = flex, "min(100%, 300px)"
-        old, self._figures.children = self._figures.children, shown
-        for each in old:
-            each.close()
+        put_beside(self._figures, self.plots, "58 1 380px", "42 1 300px")
         self._make_sliders()
 
     def _columns(self) -> dict[str, np.ndarray]:

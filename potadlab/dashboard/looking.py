@@ -18,7 +18,7 @@ from ..views import theme, touched
 from . import words
 from .comparing import table
 from .parts import button, choice, html, on_clicks, row, show_nothing, tick
-from .stage import beside
+from .stage import put_beside
 from .work import Latest
 
 if TYPE_CHECKING:
@@ -233,10 +233,7 @@ class Looking:
         for plot in self.plots:
             plot.height = 210
             theme.dress(plot, self._board.light)
-        old = self._figures.children
-        self._figures.children = beside(self.plots)
-        for each in old:
-            each.close()
+        put_beside(self._figures, self.plots)
         self._tell()
 
     def rows(self) -> list[list[str]]:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any, Protocol
 
 import ipywidgets
@@ -55,12 +56,14 @@ def bring_bokeh() -> None:
     output_notebook(INLINE, hide_banner=True)
 
 
-def beside(plots: Iterable[Any]) -> list[Figures]:
-    """Figures that share a row, for a box that wraps: none narrower than can be read."""
+def put_beside(box: ipywidgets.HBox, plots: Iterable[Any], *flexes: str) -> None:
+    """Figures share a box that wraps, none narrower than can be read; what it had is closed."""
     shown = [Figures(plot, combine_events=True) for plot in plots]
-    for each in shown:
-        each.layout.flex, each.layout.min_width = "1 1 300px", "min(100%, 300px)"
-    return shown
+    for each, flex in zip(shown, flexes or repeat("1 1 300px"), strict=False):
+        each.layout.flex, each.layout.min_width = flex, "min(100%, 300px)"
+    old, box.children = box.children, shown
+    for each in old:
+        each.close()
 
 
 def show(drawn: Any) -> Figures:

@@ -23,7 +23,7 @@ from .bridge import Bridge
 from .comparing import table
 from .panel import one_line, replace_in_cell
 from .parts import at_work, button, choice, html, row, spec_box, tick
-from .stage import Figures, bring_bokeh
+from .stage import bring_bokeh, put_beside
 from .work import LEFT, Worker
 
 POLICIES = ("potad", "potad:groups=migratetype", "buddy", "llfree")
@@ -241,12 +241,7 @@ class Unmovable:
         shares, self.by_share, self._mark = view.draw_shares(found, measure, percent, PERCENT_MAX)
         self.plots = over, shares
         self._dress()
-        old = self.figures.children
-        self.figures.children = [Figures(plot, combine_events=True) for plot in self.plots]
-        for each in self.figures.children:
-            each.layout.flex, each.layout.min_width = "1 1 0", "300px"
-        for each in old:
-            each.close()
+        put_beside(self.figures, self.plots)
 
     def _dress(self) -> None:
         for plot in self.plots:
